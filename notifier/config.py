@@ -1,0 +1,429 @@
+"""The settings: one definition for flags, environment, file, help and the reference page.
+
+A setting ``max_body_bytes`` is the flag ``--max-body-bytes``, the variable
+``NOTIFIER_MAX_BODY_BYTES`` and the key ``max_body_bytes`` of the TOML file. A flag wins over the
+environment, that over the file, that over the default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from notifier.channels import Namespace, Namespaces
+from notifier.setting_types import (
+    DURATION,
+    FROM_JSON,
+    Duration,
+    HostNames,
+    NamespaceName,
+    Origins,
+    Size,
+    is_list,
+    kind_of,
+)
+
+PREFIX = "NOTIFIER_"
+DEFAULT_FILE = "notifier.toml"
+CONFIG_VARIABLE = PREFIX + "CONFIG"
+# Read by the command line itself, so no misspelt settings.
+_OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, PREFIX + "URL"})
+# What Kubernetes puts into every container beside a service named "notifier".
+_SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_(HOST|PORT.*)|PORT_\d+_.*)")
+_BROKER_SCHEMES = ("memory",)
+
+_KiB, _MiB = 1024, 1024 * 1024
+_DAY = 86400.0
+
+
+class NamespaceSettings(BaseModel):
+    """What a namespace does differently from the node as a whole."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    history_size: Annotated[int | None, Field(ge=0, le=1_000_000)] = None
+    history_ttl: Annotated[float | None, DURATION, Field(gt=0, le=30 * _DAY)] = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: object) -> object:
+        return _refuse_bool(value)
+
+
+def _refuse_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("true and false are no values of this setting")
+    return value
+
+
+def _setting(group: str, default: Any, description: str, **rules: Any) -> Any:
+    return Field(default, description=description, json_schema_extra={"group": group}, **rules)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Durations are seconds, sizes are bytes.
+
+    ``Settings(…)`` takes its arguments and defaults alone; :func:`load` reads the environment
+    and the file too.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=PREFIX,
+        # A variable is text like a flag; the validators below read it.
+        enable_decoding=False,
+        validate_default=True,
+    )
+
+    host: str = _setting(
+        "Network",
+        "127.0.0.1",
+        "Address or name to listen on; 0.0.0.0 and :: are every interface.",
+        min_length=1,
+    )
+    port: int = _setting(
+        "Network", 8888, "TCP port to listen on; 0 is any free one.", ge=0, le=65535
+    )
+    allowed_hosts: HostNames = _setting(
+        "Network",
+        (),
+        "Host names served besides loopback names, IP addresses and the bound host; * is any.",
+    )
+    allowed_origins: Origins = _setting(
+        "Network", (), "Origins of other sites whose pages may use this server."
+    )
+
+    broker: str = _setting(
+        "Broker", "memory:", "URL of the broker; memory: keeps everything inside this process."
+    )
+
+    history_size: int = _setting(
+        "History",
+        256,
+        "Publications kept per channel; 0 makes channels ephemeral: live delivery only.",
+        ge=0,
+        le=1_000_000,
+    )
+    history_ttl: Duration = _setting(
+        "History", 12 * 3600.0, "How long a publication is kept.", gt=0, le=30 * _DAY
+    )
+    history_bytes: Size = _setting(
+        "History",
+        64 * _MiB,
+        "Memory for the history of all channels; the least recently used are trimmed first.",
+        ge=0,
+    )
+    idempotency_ttl: Duration = _setting(
+        "History",
+        3600.0,
+        "How long a repeated idempotency key is answered with its first result.",
+        ge=0,
+        le=30 * _DAY,
+    )
+    feed_size: int = _setting(
+        "History",
+        1024,
+        "Publications of one channel this node holds ready for those who catch up.",
+        ge=1,
+        le=1_000_000,
+    )
+    feed_bytes: Size = _setting(
+        "History", 4 * _MiB, "Bytes of one channel this node holds ready for them.", ge=1
+    )
+    namespaces: Annotated[dict[NamespaceName, NamespaceSettings], FROM_JSON] = _setting(
+        "History",
+        {},
+        "Namespaces, each with its own history_size and history_ttl: a table "
+        "[namespaces.NAME] in the file, JSON elsewhere.",
+    )
+
+    max_body_bytes: Size = _setting("Limits", _MiB, "Largest body of an HTTP request.", ge=1)
+    max_message_bytes: Size = _setting(
+        "Limits", _MiB, "Largest WebSocket message a client may send.", ge=1
+    )
+    max_header_bytes: Size = _setting(
+        "Limits", 32 * _KiB, "Largest head of an HTTP request.", ge=1024
+    )
+    max_pending_bytes: Size = _setting(
+        "Limits",
+        _MiB,
+        "Replies a client may leave unread before its connection is closed.",
+        ge=1,
+    )
+    max_subscriptions: int = _setting("Limits", 128, "Subscriptions of one connection.", ge=1)
+    max_connections: int = _setting("Limits", 15_000, "Connections of this node.", ge=1)
+    max_channels: int = _setting("Limits", 100_000, "Channels the broker keeps.", ge=1)
+    max_batch: int = _setting("Limits", 1000, "Notifications in one array.", ge=1)
+    max_channels_per_notification: int = _setting(
+        "Limits", 100, "Channels one notification may name.", ge=1
+    )
+
+    ping_interval: Duration = _setting(
+        "Connections", 25.0, "How often a connection is pinged.", gt=0, le=3600
+    )
+    ping_timeout: Duration = _setting(
+        "Connections", 25.0, "How long the answer to a ping may take.", gt=0, le=3600
+    )
+    stalled_seconds: Duration = _setting(
+        "Connections",
+        30.0,
+        "A client that takes no byte of what waits for it for so long is cut off.",
+        gt=0,
+        le=3600,
+    )
+    header_timeout: Duration = _setting(
+        "Connections",
+        75.0,
+        "How long a connection may be idle between requests, and a request's head take.",
+        gt=0,
+        le=_DAY,
+    )
+    body_timeout: Duration = _setting(
+        "Connections", 60.0, "How long a request's body may take.", gt=0, le=_DAY
+    )
+    drain_seconds: Duration = _setting(
+        "Connections",
+        10.0,
+        "On SIGTERM, the time over which clients are sent away.",
+        ge=0,
+        le=3600,
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "Logging", "info", "The least important events that are logged."
+    )
+    log_format: Literal["text", "json"] = _setting(
+        "Logging", "text", "Log lines for people, or one JSON object per line."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The arguments alone: :func:`load` keeps account of where each value came from."""
+        return (init_settings,)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: object) -> object:
+        return _refuse_bool(value)
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _no_service_link(cls, value: object) -> object:
+        if isinstance(value, str) and value.startswith("tcp://"):
+            raise ValueError(
+                'this is a link Kubernetes makes for a service named "notifier": '
+                "set enableServiceLinks: false in the pod, or name the service otherwise"
+            )
+        return value
+
+    @field_validator("broker")
+    @classmethod
+    def _known_broker(cls, url: str) -> str:
+        scheme, colon, _ = url.partition(":")
+        if not colon or scheme not in _BROKER_SCHEMES:
+            known = ", ".join(f"{scheme}:" for scheme in _BROKER_SCHEMES)
+            raise ValueError(f"no broker of this kind is known; supported: {known}")
+        return url
+
+    def channel_namespaces(self) -> Namespaces:
+        """The namespaces, each with what it does not set itself taken from the node."""
+        default = Namespace(history_size=self.history_size, history_ttl=self.history_ttl)
+        return Namespaces(
+            default=default,
+            named={
+                name: Namespace(
+                    history_size=(
+                        default.history_size if own.history_size is None else own.history_size
+                    ),
+                    history_ttl=default.history_ttl if own.history_ttl is None else own.history_ttl,
+                )
+                for name, own in self.namespaces.items()
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value came from: ``name`` is the flag, the variable or the file."""
+
+    kind: Literal["default", "file", "environment", "flag"]
+    name: str = ""
+
+    def quote(self, path: str, value: object) -> str:
+        """The value as it stands there; ``path`` is ``port``, ``namespaces.audit.history_ttl``."""
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        if self.kind == "file":
+            text = json.dumps(value, default=str, ensure_ascii=False)
+        if len(text) > 80:
+            text = text[:79] + "…"
+        _, dot, inner = path.partition(".")
+        match self.kind:
+            case "flag" | "environment" if dot:
+                return f"{inner} = {text} in {self.name}"
+            case "flag":
+                return f"{self.name} {text}"
+            case "environment":
+                return f"{self.name}={text}"
+            case "file":
+                return f"{path} = {text} in {self.name}"
+            case "default":
+                return f"{path} = {text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and where each came from.
+
+    :param file: the file that was read, if one was.
+    :param unknown_variables: names in the environment that begin like ours and are no setting,
+        each with the nearest that is, or None.
+    """
+
+    settings: Settings
+    origins: Mapping[str, Origin]
+    file: Path | None
+    unknown_variables: Mapping[str, str | None]
+
+
+class SettingsError(Exception):
+    """Settings that can't be used; one sentence for each problem."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def flag_name(key: str) -> str:
+    return "--" + key.replace("_", "-")
+
+
+def variable_name(key: str) -> str:
+    return PREFIX + key.upper()
+
+
+def load(flags: Mapping[str, object] | None = None, file: Path | None = None) -> Loaded:
+    """The effective settings.
+
+    :param flags: by the setting's name; only those that were given.
+    :param file: the TOML file; without one that of ``NOTIFIER_CONFIG``, else ``notifier.toml``
+        in the working directory if it is there.
+    :raises SettingsError: naming each bad value with its source and the rule it breaks.
+    """
+    path = _find_file(file)
+    # Weakest first: what comes later wins.
+    sources: list[tuple[Mapping[str, object], Callable[[str], Origin]]] = []
+    if path is not None:
+        sources.append((_read_file(path), lambda key: Origin("file", str(path))))
+    environment = EnvSettingsSource(Settings)()
+    sources.append((environment, lambda key: Origin("environment", variable_name(key))))
+    sources.append((flags or {}, lambda key: Origin("flag", flag_name(key))))
+
+    merged: dict[str, Any] = {}
+    origins = {key: Origin("default") for key in Settings.model_fields}
+    for values, origin_of in sources:
+        merged |= values
+        origins |= {key: origin_of(key) for key in values}
+    try:
+        settings = Settings(**merged)
+    except ValidationError as error:
+        problems = [_describe(details, merged, origins) for details in error.errors()]
+        raise SettingsError(problems) from None
+    return Loaded(settings, origins, path, _unknown_variables())
+
+
+def _find_file(file: Path | None) -> Path | None:
+    if file is None:
+        named = os.environ.get(CONFIG_VARIABLE)
+        if not named:
+            return Path(DEFAULT_FILE) if Path(DEFAULT_FILE).is_file() else None
+        file = Path(named)
+    return file
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        # pydantic-settings passes over a file that is not there; one that was named must be.
+        path.stat()
+        return TomlConfigSettingsSource(Settings, path)()
+    except OSError as error:
+        raise SettingsError([f"{path}: {error.strerror or error}"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError([f"{path} is not TOML: {error}"]) from None
+
+
+def _unknown_variables() -> dict[str, str | None]:
+    known = {variable_name(key) for key in Settings.model_fields} | _OTHER_VARIABLES
+    return {
+        name: nearest(name, known)
+        for name in sorted(os.environ)
+        if name.startswith(PREFIX) and name not in known and not _SERVICE_LINK.fullmatch(name)
+    }
+
+
+def _describe(
+    details: ErrorDetails, values: Mapping[str, object], origins: Mapping[str, Origin]
+) -> str:
+    """One sentence: what was written where, and the rule it breaks."""
+    # pydantic marks a table's bad key by a last part "[key]".
+    location = [str(part) for part in details["loc"] if part != "[key]"]
+    key, inner = location[0], location[1:]
+    origin = origins.get(key, Origin("default"))
+    if details["type"] == "extra_forbidden":
+        known = NamespaceSettings.model_fields if inner else Settings.model_fields
+        near = nearest(location[-1], known)
+        hint = f"did you mean {near}?" if near else f"known are {', '.join(sorted(known))}"
+        where = f" in {origin.name}" if origin.name else ""
+        return f"{'.'.join(location)}{where} is no setting; {hint}"
+
+    field = Settings.model_fields[key]
+    reason = details.get("ctx", {}).get("error")
+    rule = str(reason or details["msg"].replace("Input should", "must", 1))
+    if rule.startswith(("must be a valid", "must be a dictionary")) and not inner:
+        rule = f"must be {kind_of(field)}"
+    if is_list(field) and inner:
+        return f"{origin.quote(key, details['input'])}: {rule}"
+    value = details["input"] if inner else values.get(key, details["input"])
+    return f"{origin.quote('.'.join(location), value)}: {rule}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name this one was probably meant to be."""
+    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)), None)
+
+
+def group_of(field: FieldInfo) -> str:
+    """The heading under which help and reference show the setting."""
+    extra = field.json_schema_extra
+    return str(extra["group"]) if isinstance(extra, dict) else ""

@@ -1,0 +1,163 @@
+"""What a setting's value may be, how it is read from text, and how it is written again.
+
+A flag and an environment variable are text; the TOML file has numbers, lists and tables. Each type
+here reads both.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator
+from pydantic.fields import FieldInfo
+
+from notifier.channels import check_channel
+from notifier.durations import parse_duration
+from notifier.errors import BadChannel
+from notifier.sizes import format_size, parse_size
+
+
+def _duration(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _size(value: object) -> object:
+    return parse_size(value) if isinstance(value, str) else value
+
+
+def _separated(value: object) -> object:
+    """A list; names in text are separated by commas."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list | tuple):
+        return value
+    names: list[object] = []
+    for item in value:
+        if isinstance(item, str):
+            names.extend(name for part in item.split(",") if (name := part.strip()))
+        else:
+            names.append(item)
+    return names
+
+
+def _host_name(name: str) -> str:
+    if name == "*":
+        return name
+    host = name.lower().rstrip(".")
+    if not re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", host):
+        raise ValueError(
+            f"{name!r} is not a host name: write it without scheme, port or path, such as "
+            "push.example.org, or * alone for any"
+        )
+    return host
+
+
+def _origin(origin: str) -> str:
+    try:
+        parts = urlsplit(origin.lower())
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{origin!r} is not an origin: {error}") from None
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.path not in ("", "/")
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+    ):
+        raise ValueError(
+            f"{origin!r} is not an origin: write scheme, host and, if it is not the usual one, "
+            "the port, such as https://app.example.org"
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    usual = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, usual) else "")
+
+
+def _table(value: object) -> object:
+    """A table; text is JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError(
+            f'write a JSON object such as {{"audit": {{"history_size": 1000}}}} ({error})'
+        ) from None
+
+
+def _namespace_name(name: str) -> str:
+    try:
+        check_channel(name)
+    except BadChannel as error:
+        raise ValueError(error.message) from None
+    if ":" in name:
+        raise ValueError("a namespace is the part of a channel's name before its first colon")
+    return name
+
+
+DURATION = BeforeValidator(_duration)
+_SIZE = BeforeValidator(_size)
+_LIST = BeforeValidator(_separated)
+
+Duration = Annotated[float, DURATION]
+Size = Annotated[int, _SIZE]
+HostNames = Annotated[tuple[Annotated[str, AfterValidator(_host_name)], ...], _LIST]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], _LIST]
+NamespaceName = Annotated[str, AfterValidator(_namespace_name)]
+FROM_JSON = BeforeValidator(_table)
+
+
+def is_list(field: FieldInfo) -> bool:
+    """Whether the setting is a list, so that its flag may be repeated."""
+    return _LIST in field.metadata
+
+
+def kind_of(field: FieldInfo) -> str:
+    """What the setting's value may be, as a phrase."""
+    if DURATION in field.metadata:
+        return "a number of seconds, or a duration such as 10m or 1h30m"
+    if _SIZE in field.metadata:
+        return "a number of bytes, or a size such as 64MiB"
+    if is_list(field):
+        return "a list of names"
+    if FROM_JSON in field.metadata:
+        return "a table of tables"
+    return "a whole number" if field.annotation in (int, int | None) else "text"
+
+
+def write_value(field: FieldInfo, value: Any) -> Any:
+    """A value as people write it: ``43200.0`` is ``12h``, ``67108864`` is ``64MiB``."""
+    if value is None:
+        return None
+    if DURATION in field.metadata:
+        return _format_duration(value)
+    if _SIZE in field.metadata:
+        return format_size(value)
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        return {name: write_value(fields[name], getattr(value, name)) for name in fields}
+    if isinstance(value, dict):
+        return {
+            name: {
+                key: entry for key, entry in write_value(field, own).items() if entry is not None
+            }
+            for name, own in value.items()
+        }
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _format_duration(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        # 24h, 60m and 90s read better than 1d, 1h and 1.5m.
+        if seconds >= 2 * length and seconds % length == 0:
+            return f"{seconds / length:.0f}{unit}"
+        if unit == "h" and seconds == length:
+            return "1h"
+    if 0 < seconds < 1 and (seconds * 1000).is_integer():
+        return f"{seconds * 1000:.0f}ms"
+    return str(seconds).removesuffix(".0") + "s"
