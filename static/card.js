@@ -1,0 +1,152 @@
+/** One notification on the page. */
+
+import { imageUrl, link, make, text } from "./elements.js";
+import { ago, exactly } from "./instants.js";
+
+const PRIORITIES = { 1: "Lowest", 2: "Low", 4: "High", 5: "Urgent" };
+const PICTURES = new Set(["image/png", "image/jpeg", "image/gif", "image/webp"]);
+const CHANNEL_COLOURS = 8;
+
+/** The colour a channel has everywhere on the page: the same on each visit. */
+export function colourOf(channel) {
+  let hash = 0;
+  for (const character of channel) hash = (hash * 31 + character.codePointAt(0)) >>> 0;
+  return `colour-${hash % CHANNEL_COLOURS}`;
+}
+
+/** Shows a notification, and the later ones with its key in its place. */
+export class Card {
+  #updates = 0;
+  #time; // the <time> element
+  #expires = NaN;
+  #blob = null;
+
+  /** @param {import("./notifier.js").Notification} notification */
+  constructor(notification) {
+    this.channel = notification.channel;
+    this.key = text(notification.key);
+    this.element = make("li", { className: "card" });
+    this.#show(notification);
+  }
+
+  /** Replaces what is shown by a later notification with the same key. */
+  update(notification) {
+    this.#updates += 1;
+    this.#show(notification);
+    // Taken off and put on in two frames, so that the highlight runs for each update.
+    this.element.classList.remove("changed");
+    requestAnimationFrame(() => this.element.classList.add("changed"));
+  }
+
+  /** Keeps the relative time true. */
+  tick(now = Date.now()) {
+    this.#time.textContent = ago(this.time, now);
+    this.element.classList.toggle("expired", this.#expires <= now);
+  }
+
+  /** Lets go of what the browser keeps for this card. */
+  dispose() {
+    if (this.#blob) URL.revokeObjectURL(this.#blob);
+    this.#blob = null;
+  }
+
+  #show(n) {
+    this.dispose();
+    this.time = Date.parse(n.time);
+    this.#expires = Date.parse(n.expires ?? "");
+    this.#time = make("time", { dateTime: n.time, title: moment(n, this.time) });
+    this.element.dataset.priority = PRIORITIES[n.priority] ? n.priority : 3;
+    this.element.dataset.id = n.id;
+    this.element.dataset.position = n.position ?? "";
+    const body = make("div", { className: "card-body" }, this.#head(n), message(n));
+    body.append(...[this.#picture(n), data(n), actions(n), this.#foot(n)].filter(Boolean));
+    this.element.replaceChildren(...[icon(n), body].filter(Boolean));
+    this.tick();
+  }
+
+  #head(n) {
+    const title = text(n.title);
+    const heading = title && make("h3", {}, link(n.click, {}, title) ?? title);
+    const label = PRIORITIES[n.priority];
+    const priority = label ? make("span", { className: "priority", textContent: label }) : null;
+    return make("div", { className: "card-head" }, heading, priority, this.#time);
+  }
+
+  #foot(n) {
+    const channel = make("span", { className: `channel ${colourOf(n.channel)}` }, n.channel);
+    const tags = (Array.isArray(n.tags) ? n.tags : []).filter(text);
+    const times = this.#updates === 1 ? "once" : `${this.#updates} times`;
+    return make(
+      "div",
+      { className: "card-foot" },
+      channel,
+      ...tags.map((tag) => make("span", { className: "tag", textContent: tag })),
+      make("span", { className: "expiry", textContent: "Expired" }),
+      this.#updates ? make("span", { className: "updates" }, `Updated ${times}`) : null,
+    );
+  }
+
+  /** A picture is shown; any other bytes are offered as a download, which the page never opens. */
+  #picture(n) {
+    if (!text(n.data_base64)) return null;
+    const type = String(n.content_type ?? "application/octet-stream").split(";")[0].toLowerCase();
+    let bytes;
+    try {
+      bytes = Uint8Array.from(atob(n.data_base64), (character) => character.charCodeAt(0));
+    } catch {
+      return make("p", { className: "unreadable" }, "A payload that is not valid Base64");
+    }
+    const known = PICTURES.has(type.trim());
+    const blob = new Blob([bytes], { type: known ? type.trim() : "application/octet-stream" });
+    this.#blob = URL.createObjectURL(blob);
+    if (known) return make("img", { className: "picture", src: this.#blob, alt: n.title ?? "" });
+    const label = `Download ${type} (${size(bytes.length)})`;
+    return make("a", { className: "action", href: this.#blob, download: String(n.id) }, label);
+  }
+}
+
+function moment(n, time) {
+  return [exactly(time), n.position].filter(Boolean).join(" · ");
+}
+
+function message(n) {
+  const body = text(n.message);
+  if (body) return make("p", { className: "message", textContent: body });
+  return text(n.title) || n.data !== undefined || n.data_base64
+    ? ""
+    : make("p", { className: "message none", textContent: "No message" });
+}
+
+function icon(n) {
+  const src = imageUrl(n.icon);
+  if (src === null) return null;
+  const image = make("img", { className: "icon", alt: "", width: 36, height: 36 });
+  image.referrerPolicy = "no-referrer";
+  image.addEventListener("error", () => image.remove());
+  image.src = src;
+  return image;
+}
+
+/** The data is written out only when it is asked for: it may be long. */
+function data(n) {
+  if (n.data === undefined) return null;
+  const shown = make("pre", { tabIndex: 0 });
+  const details = make("details", { className: "data" }, make("summary", {}, "Data"), shown);
+  details.addEventListener("toggle", () => {
+    shown.textContent = JSON.stringify(n.data, null, 2);
+  });
+  return details;
+}
+
+/** Links only: an `http` action would make this page call other servers in the reader's name. */
+function actions(n) {
+  const views = (Array.isArray(n.actions) ? n.actions : []).filter((a) => a?.action === "view");
+  const links = views.map((a) => link(a.url, { className: "action" }, text(a.label) ?? "Open"));
+  if (!text(n.title)) links.unshift(link(n.click, { className: "action" }, "Open link"));
+  const shown = links.filter(Boolean);
+  return shown.length ? make("div", { className: "actions" }, ...shown) : null;
+}
+
+function size(bytes) {
+  return bytes < 1024 ? `${bytes} bytes` : `${Math.round(bytes / 1024)} KiB`;
+}

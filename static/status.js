@@ -1,0 +1,52 @@
+/** What the connection is doing, in words and colour, and the button that starts and ends it. */
+
+import { byId } from "./elements.js";
+
+const TEXTS = {
+  connecting: "Connecting…",
+  open: "Live",
+  waiting: "Connection lost",
+  closed: "Disconnected",
+  failed: "Refused",
+};
+
+export class Status {
+  #notifier;
+  #state;
+  #timer = null;
+
+  /** @param {import("./notifier.js").Notifier} notifier */
+  constructor(notifier) {
+    this.#notifier = notifier;
+    this.#show(notifier.state);
+    notifier.on("state", (state) => this.#show(state));
+    byId("try-now").addEventListener("click", () => notifier.connect());
+    byId("connect").addEventListener("click", () => {
+      if (["closed", "failed"].includes(this.#state.state)) notifier.connect();
+      else notifier.close();
+    });
+  }
+
+  #show(state) {
+    this.#state = state;
+    const { state: name, code, reason } = state;
+    byId("status").dataset.state = name;
+    byId("status").title = name === "open" ? "" : [reason, code].filter(Boolean).join(" · ");
+    const why = name === "failed" && reason ? `: ${reason}${code ? ` (${code})` : ""}` : "";
+    byId("status-text").textContent = TEXTS[name] + why;
+    byId("try-now").hidden = name !== "waiting";
+    const off = name === "closed" || name === "failed";
+    byId("connect").textContent = off ? "Connect" : "Disconnect";
+    byId("connect").classList.toggle("primary", off);
+    byId("empty-title").textContent = name === "open" ? "Listening" : "Not connected";
+    clearInterval(this.#timer);
+    this.#count();
+    if (name === "waiting") this.#timer = setInterval(() => this.#count(), 250);
+  }
+
+  #count() {
+    const { state, retryAt } = this.#state;
+    const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
+    byId("status-countdown").textContent = state === "waiting" ? `next try in ${seconds} s` : "";
+  }
+}
