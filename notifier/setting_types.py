@@ -101,11 +101,11 @@ def _namespace_name(name: str) -> str:
 
 
 DURATION = BeforeValidator(_duration)
-_SIZE = BeforeValidator(_size)
+SIZE = BeforeValidator(_size)
 _LIST = BeforeValidator(_separated)
 
 Duration = Annotated[float, DURATION]
-Size = Annotated[int, _SIZE]
+Size = Annotated[int, SIZE]
 HostNames = Annotated[tuple[Annotated[str, AfterValidator(_host_name)], ...], _LIST]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], _LIST]
 NamespaceName = Annotated[str, AfterValidator(_namespace_name)]
@@ -121,7 +121,7 @@ def kind_of(field: FieldInfo) -> str:
     """What the setting's value may be, as a phrase."""
     if DURATION in field.metadata:
         return "a number of seconds, or a duration such as 10m or 1h30m"
-    if _SIZE in field.metadata:
+    if SIZE in field.metadata:
         return "a number of bytes, or a size such as 64MiB"
     if is_list(field):
         return "a list of names"
@@ -136,7 +136,7 @@ def write_value(field: FieldInfo, value: Any) -> Any:
         return None
     if DURATION in field.metadata:
         return _format_duration(value)
-    if _SIZE in field.metadata:
+    if SIZE in field.metadata:
         return format_size(value)
     if isinstance(value, BaseModel):
         fields = type(value).model_fields

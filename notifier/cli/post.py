@@ -1,0 +1,58 @@
+"""One HTTP request, without Tornado and without a proxy's settings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+
+class Unreachable(Exception):
+    """No answer came; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    reason: str
+    body: str
+
+    def json(self) -> Any:
+        """The parsed body; None if it is not JSON."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+
+def post_json(url: str, path: str, *, body: object, timeout: float) -> Answer:
+    """Post ``body`` to ``path`` below ``url``, which may have a path of its own.
+
+    :raises ValueError: if ``url`` is none.
+    :raises Unreachable: if no whole answer came.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is not a URL such as http://127.0.0.1:8888")
+    connection_class = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = connection_class(parts.hostname, parts.port, timeout=timeout)
+    try:
+        connection.request(
+            "POST",
+            parts.path.rstrip("/") + path,
+            body=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "User-Agent": "notifier"},
+        )
+        response = connection.getresponse()
+        text = response.read().decode("utf-8", "replace")
+        return Answer(response.status, response.reason, text)
+    except TimeoutError:
+        raise Unreachable(f"no answer within {timeout:g} s") from None
+    except OSError as error:
+        raise Unreachable(error.strerror or str(error)) from None
+    except HTTPException as error:
+        raise Unreachable(f"what answers there is no HTTP server ({error})") from None
+    finally:
+        connection.close()

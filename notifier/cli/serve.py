@@ -1,0 +1,57 @@
+"""``notifier serve``: run a node."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+
+from notifier import logs
+from notifier.cli.command import Command
+from notifier.cli.settings import load_settings, with_settings
+from notifier.cli.terminal import Exit, fail
+
+_log = logging.getLogger("notifier.cli")
+
+
+@click.command(
+    "serve",
+    cls=Command,
+    short_help="Run the server.",
+    examples=[
+        ("notifier serve", "on http://127.0.0.1:8888, with the built-in page"),
+        ("notifier serve --port 0", "on any free port; the log says which"),
+        (
+            "notifier serve --host 0.0.0.0 --allowed-hosts push.example.org",
+            "for others, under a name of its own",
+        ),
+        ("NOTIFIER_HISTORY_TTL=2d notifier serve", "a setting from the environment"),
+        ("notifier serve --config notifier.toml", "settings from a file"),
+    ],
+    notes="A flag wins over the environment (NOTIFIER_PORT and so on), that over the file. "
+    "Durations are seconds or such as 10m, 1h30m; sizes are bytes or such as 64MiB. On SIGTERM or "
+    "Ctrl-C the server sends its clients away in good order and exits 0; when it cannot start it "
+    "exits 1, and 2 for settings that can't be used.",
+)
+@with_settings
+def command(config: Path | None, **flags: Any) -> None:
+    """Run the server until it is told to stop."""
+    loaded = load_settings(config, flags)
+    logs.configure(loaded.settings.log_level, loaded.settings.log_format)
+    if loaded.file is not None:
+        logs.event(_log, logging.INFO, "config.read", file=str(loaded.file))
+    for name, near in loaded.unknown_variables.items():
+        facts: dict[str, Any] = {} if near is None else {"nearest": near}
+        logs.event(_log, logging.WARNING, "config.unknown_variable", variable=name, **facts)
+
+    # Late, since it brings Tornado: help and bad settings need not wait for it.
+    from notifier.server import run
+
+    try:
+        code = run(loaded.settings)
+    except OSError as error:
+        address = f"{loaded.settings.host}:{loaded.settings.port}"
+        raise fail(Exit.REFUSED, f"cannot serve on {address}: {error.strerror or error}") from None
+    raise click.exceptions.Exit(code)
