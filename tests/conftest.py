@@ -1,8 +1,8 @@
 """Plain ``async def`` tests and fixtures, on pytest-tornado's loop.
 
 pytest-tornado brings ``io_loop``, ``app``, ``http_server``, ``http_client``, ``base_url``. It knows
-neither plain coroutine tests nor async fixtures, and its loop is Tornado's current one: this adds the
-former and replaces the latter. (Its two warnings that setup.cfg ignores come from its age.)
+neither plain coroutine tests nor async fixtures, and makes its loop in a way Tornado has left:
+this adds the former and replaces the latter. (The two warnings that setup.cfg ignores are its own.)
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def io_loop() -> Iterator[IOLoop]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run every coroutine test as pytest-tornado's ``gen_test``."""
     for item in items:
-        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
-            if item.get_closest_marker("gen_test") is None:
-                item.add_marker(pytest.mark.gen_test)
+        is_coroutine = isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj)
+        if is_coroutine and item.get_closest_marker("gen_test") is None:
+            item.add_marker(pytest.mark.gen_test)
 
 
 @pytest.hookimpl(wrapper=True)
