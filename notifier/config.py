@@ -31,7 +31,6 @@ from pydantic_settings import (
     EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from notifier.channels import Namespace, Namespaces
@@ -178,6 +177,9 @@ class Settings(BaseSettings):
     max_subscriptions: int = _setting("Limits", 128, "Subscriptions of one connection.", ge=1)
     max_connections: int = _setting("Limits", 15_000, "Connections of this node.", ge=1)
     max_channels: int = _setting("Limits", 100_000, "Channels the broker keeps.", ge=1)
+    max_idempotency_keys: int = _setting(
+        "Limits", 200_000, "Idempotency keys remembered; the oldest are forgotten first.", ge=1
+    )
     max_batch: int = _setting("Limits", 1000, "Notifications in one array.", ge=1)
     max_channels_per_notification: int = _setting(
         "Limits", 100, "Channels one notification may name.", ge=1
@@ -374,9 +376,8 @@ def _find_file(file: Path | None) -> Path | None:
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        # pydantic-settings passes over a file that is not there; one that was named must be.
-        path.stat()
-        return TomlConfigSettingsSource(Settings, path)()
+        with path.open("rb") as file:
+            return tomllib.load(file)
     except OSError as error:
         raise SettingsError([f"{path}: {error.strerror or error}"]) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -385,11 +386,13 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 def _unknown_variables() -> dict[str, str | None]:
     known = {variable_name(key) for key in Settings.model_fields} | _OTHER_VARIABLES
-    return {
-        name: nearest(name, known)
-        for name in sorted(os.environ)
-        if name.startswith(PREFIX) and name not in known and not _SERVICE_LINK.fullmatch(name)
-    }
+    unknown: dict[str, str | None] = {}
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in known and not _SERVICE_LINK.fullmatch(name):
+            # Without the prefix: it would make all of them look alike.
+            near = nearest(name.removeprefix(PREFIX).lower(), Settings.model_fields)
+            unknown[name] = near and variable_name(near)
+    return unknown
 
 
 def _describe(
