@@ -19,14 +19,14 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"", "errors", "notification", "channels"})
     | {"assets", "durations", "instants", "jsontext", "sizes"},
     # 1: pure protocol
-    frozenset({"wire", "session"}),
+    frozenset({"wire", "session", "history", "recovery"}),
     # 2: what a node is told, and tells
     frozenset({"config", "setting_types", "logs", "auth", "limits", "metrics"}),
     # 3: the log and its readers
     frozenset({"brokers", "feed", "hub", "sink", "keepalive"})
-    | {"backfill", "lane", "recovery", "ring", "subscription"},
+    | {"backfill", "lane", "ring", "subscription"},
     # 4: the use cases
-    frozenset({"node", "client"}),
+    frozenset({"node", "client", "drain"}),
     # 5
     frozenset({"handlers"}),
     # 6: what puts it together

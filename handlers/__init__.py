@@ -1,0 +1,1 @@
+"""HTTP and WebSocket at the edge: thin modules that translate between the wire and the node."""

@@ -1,0 +1,129 @@
+"""Runs a session of the native protocol against the node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic_core import to_json
+
+import notifier
+from handlers import publishing
+from notifier.errors import NotifierError
+from notifier.instants import format_instant
+from notifier.node import Node
+from notifier.notification import Gap, Position
+from notifier.session import (
+    Close,
+    Command,
+    Ping,
+    Publish,
+    ReadHistory,
+    Send,
+    Session,
+    Step,
+    Subscribe,
+    Unsubscribe,
+)
+from notifier.sink import Sink
+from notifier.wire import messages
+from notifier.wire.messages import Ref
+from notifier.wire.resume import Since, starts
+from notifier.wire.websocket import frame
+
+
+class Driver:
+    """One client: its session decides, the node does, the sink tells.
+
+    :param close: closes the connection with a code and a reason.
+    """
+
+    def __init__(
+        self, node: Node, sink: Sink, *, connection: str, close: Callable[[int, str], None]
+    ) -> None:
+        self._node = node
+        self._sink = sink
+        self._connection = connection
+        self._close = close
+        self._session = Session()
+
+    async def open(self, wanted: dict[str, Since]) -> None:
+        """Greet, and subscribe to what the URL named."""
+        interval_ms = round(self._node.settings.ping_interval * 1000)
+        self._send(
+            messages.welcome(
+                connection=self._connection,
+                ping_interval_ms=interval_ms,
+                version=notifier.__version__,
+            )
+        )
+        for channel, since in wanted.items():
+            try:
+                await self._subscribe(channel, since, ref=None)
+            except NotifierError as refusal:
+                self._send(messages.error(refusal))
+
+    async def receive(self, message: str | bytes) -> None:
+        """Do what the client asks, before anything more is read from it."""
+        await self._take(self._session.receive(message))
+
+    def drain(self, after_ms: int) -> None:
+        """Tell the client when to come back, elsewhere."""
+        for step in self._session.drain(after_ms):
+            self._send(step.message)
+
+    def dismiss(self, code: int, reason: str) -> None:
+        """Close from our side; nothing is delivered after."""
+        self._node.silence(self._sink)
+        step = self._session.close(code, reason)
+        self._close(step.code, step.reason)
+
+    def lost(self) -> None:
+        self._session.lost()
+
+    async def _take(self, steps: list[Step]) -> None:
+        for step in steps:
+            match step:
+                case Send(message):
+                    self._send(message)
+                case Close(code, reason):
+                    self.dismiss(code, reason)
+                case _:
+                    await self._run(step)
+
+    async def _run(self, command: Command) -> None:
+        try:
+            await self._do(command)
+        except NotifierError as refusal:
+            self._send(messages.error(refusal, command.ref))
+
+    async def _do(self, command: Command) -> None:
+        match command:
+            case Subscribe(channel, since, ref):
+                start = starts(since, [channel], now_ms=self._node.now_ms())[channel]
+                await self._subscribe(channel, start, ref=ref)
+            case Unsubscribe(channel, ref):
+                self._node.unsubscribe(self._sink, channel)
+                self._send(messages.unsubscribed(channel, code=0, reason="you asked", ref=ref))
+            case Publish(fields, ref):
+                outcome = await publishing.publish(self._node, fields)
+                if outcome.failure is not None and outcome.whole:
+                    raise outcome.failure
+                self._reply(outcome.result, ref)
+            case ReadHistory(channel, since, limit, ref):
+                history = await self._node.history(channel, since, limit)
+                self._send(messages.reply(messages.history(history), ref))
+            case Ping(ref):
+                self._reply({"time": format_instant(self._node.now_ms())}, ref)
+
+    async def _subscribe(self, channel: str, since: Since, *, ref: Ref) -> None:
+        def announce(position: Position | None, gap: Gap | None) -> None:
+            self._send(messages.subscribed(channel, position=position, gap=gap, ref=ref))
+
+        await self._node.subscribe(self._sink, channel, since, announce=announce)
+
+    def _reply(self, result: dict[str, Any], ref: Ref) -> None:
+        self._send(messages.reply(to_json(result), ref))
+
+    def _send(self, message: bytes) -> None:
+        self._sink.write(frame(message))

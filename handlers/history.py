@@ -1,0 +1,35 @@
+"""``/channels/<name>/history``."""
+
+from __future__ import annotations
+
+from handlers.base import Handler
+from notifier.channels import check_channel
+from notifier.errors import BadParameter
+from notifier.node import MAX_HISTORY_LIMIT
+from notifier.notification import unknown_field
+from notifier.wire import messages
+
+_PARAMETERS = frozenset({"since", "limit"})
+
+
+class ChannelHistory(Handler):
+    """``GET …/history?since=&limit=``: what the channel's history has, the oldest first."""
+
+    async def get(self, channel: str) -> None:
+        for name in self.request.query_arguments:
+            if name not in _PARAMETERS:
+                raise unknown_field(name, name, _PARAMETERS)
+        page = await self.node.history(
+            check_channel(channel), self.get_query_argument("since", None), self._limit()
+        )
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.set_header("Cache-Control", "no-store")
+        self.finish(messages.history(page) + b"\n")
+
+    def _limit(self) -> int | None:
+        text = self.get_query_argument("limit", None)
+        if text is None:
+            return None
+        if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_HISTORY_LIMIT):
+            raise BadParameter(f"limit is a number from 1 to {MAX_HISTORY_LIMIT}.", field="limit")
+        return int(text)

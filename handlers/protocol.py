@@ -1,0 +1,122 @@
+"""Tornado's WebSocket protocol with one door out, and a Close frame the peer really gets.
+
+What is relied on of Tornado's internals is pinned by ``tests/handlers/test_tornado_contract.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from typing import Any
+
+from tornado.httputil import HTTPHeaders
+from tornado.iostream import IOStream, StreamClosedError
+from tornado.websocket import WebSocketProtocol13
+
+from handlers.linger import linger
+from notifier.sink import Sink
+from notifier.wire.websocket import Opcode, frame, may_be_sent
+
+# How long a peer has to answer our Close frame.
+CLOSE_SECONDS = 5.0
+
+PROTOCOL_ERROR = 1002
+INVALID_DATA = 1007
+INTERNAL_ERROR = 1011
+
+
+class Protocol(WebSocketProtocol13):
+    """RFC 6455 by Tornado; ours are the writing, the close codes and the closing."""
+
+    sink: Sink | None = None
+    stream: IOStream | None  # type: ignore[assignment]  # there is none before the handshake
+    # What to close with when Tornado gives up on the connection without a word.
+    failure = PROTOCOL_ERROR
+    _lingering: asyncio.Task[None] | None = None
+    _patience: asyncio.TimerHandle | None = None
+
+    def _write_frame(
+        self, fin: bool, opcode: int, data: bytes, flags: int = 0
+    ) -> asyncio.Future[None]:
+        """Pongs, Close and all else Tornado sends: by the sink, like everything."""
+        assert self.sink is not None
+        whole = frame(data, opcode)
+        flush = self.sink.finish(whole) if opcode == Opcode.CLOSE else self.sink.write(whole)
+        if flush is None:
+            raise StreamClosedError()
+        assert isinstance(flush, asyncio.Future)
+        return flush
+
+    def _parse_extensions_header(self, headers: HTTPHeaders) -> list[tuple[str, dict[str, str]]]:
+        return []  # none is negotiated, so none can be malformed
+
+    def _handle_message(self, opcode: int, data: bytes) -> asyncio.Future[None] | None:
+        if self.client_terminated:
+            return None
+        self.handler.heard = True  # type: ignore[attr-defined]
+        if opcode == Opcode.TEXT:
+            try:
+                text = data.decode()
+            except UnicodeDecodeError:
+                self.fail(INVALID_DATA, "text that is not UTF-8")
+                return None
+            return self._run_callback(self.handler.on_message, text)
+        if opcode == Opcode.CLOSE and data:
+            (code,) = struct.unpack_from("!H", data) if len(data) > 1 else (0,)
+            if not may_be_sent(code):
+                self.fail(PROTOCOL_ERROR, "a close code that must not be sent")
+                return None
+            try:
+                data[2:].decode()
+            except UnicodeDecodeError:
+                self.fail(INVALID_DATA, "a close reason that is not UTF-8")
+                return None
+        return super()._handle_message(opcode, data)
+
+    def fail(self, code: int, reason: str) -> None:
+        """The peer broke the protocol: tell it, and stop reading."""
+        self.close(code, reason)
+        self._abort()
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Send Close, once. The peer has some seconds to answer it."""
+        if self.server_terminated:
+            return
+        self.server_terminated = True
+        if self.stream is None or self.stream.closed():
+            return
+        payload = b"" if code is None else struct.pack("!H", code) + _fitting(reason or "")
+        try:
+            self._write_frame(True, Opcode.CLOSE, payload)
+        except StreamClosedError:
+            return
+        if not self.client_terminated:
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(CLOSE_SECONDS, self.stream.close)
+
+    def _abort(self) -> None:
+        """Tornado gives up on the connection, or is done with it."""
+        said_goodbye = self.client_terminated
+        self.client_terminated = True  # ends the reading
+        if self._patience is not None:
+            self._patience.cancel()
+        if self._lingering is not None or self.stream is None or self.stream.closed():
+            self.server_terminated = True
+            return
+        if said_goodbye and self.server_terminated and not self.stream.writing():
+            self.stream.close()  # both have said Close: it is the server who hangs up
+            return
+        self.close(self.failure)
+        self._lingering = asyncio.create_task(linger(self.stream))
+
+
+def _fitting(reason: str) -> bytes:
+    """As much of the reason as a Close frame holds, cut between characters."""
+    return reason.encode()[:123].decode(errors="ignore").encode()
+
+
+def adopt(protocol: Any) -> Protocol | None:
+    """The protocol Tornado chose for a handler, as ours; ``None`` when it chose none."""
+    if protocol is None:
+        return None
+    return Protocol(protocol.handler, mask_outgoing=False, params=protocol.params)

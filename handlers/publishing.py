@@ -1,0 +1,119 @@
+"""From what a producer sent to the answer it gets, the same on every transport."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from notifier.errors import BadChannel, BadField, NotifierError, TooManyItems
+from notifier.node import Node, Published
+from notifier.notification import Notification
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one notification.
+
+    :param result: its answer; has ``error`` in it where something failed.
+    :param failure: the first refusal, if any.
+    :param whole: nothing of it was stored, so the failure is the whole story.
+    :param repeated: all of it had been stored before, under the same idempotency key.
+    """
+
+    result: dict[str, Any]
+    failure: NotifierError | None = None
+    whole: bool = True
+    repeated: bool = False
+
+
+async def publish(
+    node: Node,
+    fields: object,
+    *,
+    channel: str | None = None,
+    producer: str = "",
+    key: str | None = None,
+) -> Outcome:
+    """Publish one notification to the channel or channels it names.
+
+    :param channel: the one the URL names; the fields may not name another.
+    :param key: the idempotency key; without one the notification's ``id`` is it.
+    """
+    try:
+        if channel is not None:
+            fields = _with_channel(fields, channel)
+        notification = Notification.parse(fields)
+        targets = _targets(notification, node.settings.max_channels_per_notification)
+    except NotifierError as refusal:
+        return _failed(refusal)
+    key = notification.id if key is None else key
+    answers: list[Published | NotifierError] = []
+    for target in targets:
+        try:
+            answers.append(await node.publish(notification, target, producer=producer, key=key))
+        except NotifierError as refusal:
+            answers.append(refusal)
+    if notification.channels is None:
+        (answer,) = answers
+        if isinstance(answer, NotifierError):
+            return _failed(answer)
+        return Outcome(_result(answer), repeated=answer.repeated)
+    failures = [answer for answer in answers if isinstance(answer, NotifierError)]
+    stored = [answer for answer in answers if isinstance(answer, Published)]
+    return Outcome(
+        {
+            **({"id": stored[0].id} if stored else {}),
+            "channels": [
+                {"channel": target, "error": answer.describe()}
+                if isinstance(answer, NotifierError)
+                else _result(answer)
+                for target, answer in zip(targets, answers, strict=True)
+            ],
+        },
+        failures[0] if failures else None,
+        whole=not stored,
+        repeated=bool(stored) and all(answer.repeated for answer in stored),
+    )
+
+
+def _targets(notification: Notification, limit: int) -> list[Any]:
+    if notification.channels is None:
+        if notification.channel is None:
+            raise BadChannel("Name the channel to publish to.", field="channel")
+        return [notification.channel]
+    if notification.channel is not None:
+        raise BadField("Give channel or channels, not both.", field="channels")
+    if not notification.channels:
+        raise BadField("channels: must name at least one channel.", field="channels")
+    if len(notification.channels) > limit:
+        raise TooManyItems(
+            f"A notification may name {limit} channels (setting max_channels_per_notification).",
+            limit=limit,
+        )
+    targets = notification.channels
+    if not all(isinstance(target, str) for target in targets):
+        raise BadChannel("A channel name must be a string.", field="channel")
+    return list(dict.fromkeys(targets))
+
+
+def _failed(refusal: NotifierError) -> Outcome:
+    return Outcome({"error": refusal.describe()}, refusal)
+
+
+def _result(published: Published) -> dict[str, Any]:
+    position = published.position
+    return {
+        "id": published.id,
+        "channel": published.channel,
+        "position": None if position is None else str(position),
+        "subscribers": published.subscribers,
+    }
+
+
+def _with_channel(fields: object, channel: str) -> object:
+    if not isinstance(fields, Mapping):
+        return fields
+    if fields.get("channel") not in (None, channel) or fields.get("channels") is not None:
+        raise BadChannel(f"The URL says channel {channel!r}, the body another.", field="channel")
+    return {**fields, "channel": channel}

@@ -1,0 +1,146 @@
+"""The WebSocket handler under all others: handshake, protocol, sink, keep-alive."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+from typing import Any
+
+from tornado.websocket import WebSocketHandler
+
+from handlers import door
+from handlers.policy import Policy
+from handlers.protocol import INTERNAL_ERROR, Protocol, adopt
+from handlers.stream import TornadoStream
+from notifier import logs
+from notifier.errors import BadParameter, Draining, UpgradeRequired
+from notifier.node import Node, new_id
+from notifier.sink import Sink
+from notifier.wire.prepared import Format
+from notifier.wire.websocket import NATIVE, PING
+
+log = logging.getLogger("notifier.websocket")
+
+
+class Socket(WebSocketHandler):
+    """One WebSocket connection; a :class:`~notifier.node.Connection` of the node.
+
+    :ivar id: what the logs and the ``welcome`` call it.
+    :ivar heard: set by the protocol when anything arrives; read by keep-alive.
+    """
+
+    sink: Sink
+    # In which format publications go to the connection.
+    format: Format = NATIVE
+
+    def initialize(self, node: Node, policy: Policy) -> None:
+        self.node = node
+        self._policy = policy
+        self.id = new_id()
+        self.heard = True
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    # --- handshake ---
+
+    def prepare(self) -> None:
+        door.admit(self.request, self.node.settings, self._policy)
+
+    async def get(self, *args: Any, **kwargs: Any) -> None:
+        self._check_handshake()
+        self.node.check_room()
+        await super().get(*args, **kwargs)
+
+    def is_upgrade(self) -> bool:
+        """Whether the request wants to become a WebSocket (RFC 6455 §4.2.1)."""
+        headers = self.request.headers
+        connection = headers.get("Connection", "").lower().split(",")
+        return headers.get("Upgrade", "").lower() == "websocket" and "upgrade" in [
+            token.strip() for token in connection
+        ]
+
+    def _check_handshake(self) -> None:
+        headers = self.request.headers
+        if not self.is_upgrade() or headers.get("Sec-WebSocket-Version") != "13":
+            raise UpgradeRequired(
+                "A WebSocket is spoken here: connect with a WebSocket client, such as "
+                "new WebSocket(url), version 13."
+            )
+        try:
+            nonce = base64.b64decode(headers.get("Sec-WebSocket-Key", ""), validate=True)
+        except binascii.Error:
+            nonce = b""
+        if len(nonce) != 16:
+            raise BadParameter(
+                "Sec-WebSocket-Key must be 16 bytes in base64 (RFC 6455 §4.1).",
+                field="Sec-WebSocket-Key",
+            )
+
+    def check_origin(self, origin: str) -> bool:
+        return True  # prepare() has checked it, by the route's policy
+
+    def get_websocket_protocol(self) -> Protocol | None:
+        return adopt(super().get_websocket_protocol())
+
+    @property
+    def max_message_size(self) -> int:
+        return self.node.settings.max_message_bytes
+
+    async def open(self, *args: str, **kwargs: str) -> None:
+        protocol = self.ws_connection
+        assert isinstance(protocol, Protocol)
+        stream = protocol.stream
+        assert stream is not None
+        stream.set_nodelay(True)
+        self.sink = protocol.sink = self.node.sink(TornadoStream(stream), self.format)
+        self.node.connected(self)
+        logs.event(
+            log,
+            logging.INFO,
+            "connection.opened",
+            connection=self.id,
+            remote=self.request.remote_ip,
+            path=self.request.path,
+        )
+
+    # --- the node's Connection ---
+
+    def ask(self) -> None:
+        self.sink.write(PING)
+
+    def dead(self, reason: str) -> None:
+        logs.event(log, logging.INFO, "connection.dead", connection=self.id, reason=reason)
+        self.sink.abort()
+
+    def reconnect(self, after_ms: int) -> None:
+        """A connection without messages of its own can't be told; it is dismissed in time."""
+
+    def dismiss(self) -> None:
+        self.close(Draining.close_code, "this node is leaving: come back")
+
+    # --- the end ---
+
+    def on_close(self) -> None:
+        if not hasattr(self, "sink"):
+            return  # the handshake failed
+        self.sink.closed = True
+        self.node.disconnected(self)
+        logs.event(
+            log,
+            logging.INFO,
+            "connection.closed",
+            connection=self.id,
+            code=self.close_code,
+        )
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        self.finish(door.refuse(self, door.translate(self, error)))
+
+    def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
+        if isinstance(self.ws_connection, Protocol):
+            self.ws_connection.failure = INTERNAL_ERROR
+        door.log_failure(self, value)

@@ -1,0 +1,44 @@
+"""Tornado's stream, as a sink wants it (:class:`notifier.sink.Stream`)."""
+
+from __future__ import annotations
+
+import fcntl
+import struct
+import termios
+
+from tornado.iostream import IOStream
+
+
+class TornadoStream:
+    """The socket for ``send``, the :class:`IOStream` around it for all that does not fit.
+
+    Both may write to the socket only because :class:`~notifier.sink.Sink` never sends while the
+    stream has something pending.
+    """
+
+    __slots__ = ("_stream", "send", "write", "writing")
+
+    def __init__(self, stream: IOStream) -> None:
+        self._stream = stream
+        self.send = stream.socket.send
+        self.write = stream.write
+        self.writing = stream.writing
+
+    def pending(self) -> int:
+        return 0 if self._stream.closed() else len(self._stream._write_buffer)
+
+    def unread(self) -> int:
+        if self._stream.closed():
+            return 0
+        return self.pending() + _unacknowledged(self._stream.socket.fileno())
+
+    def abort(self) -> None:
+        self._stream.close()
+
+
+def _unacknowledged(fd: int) -> int:
+    """Bytes in the kernel's send queue (tcp(7), SIOCOUTQ); 0 where it can't tell."""
+    try:
+        return int(struct.unpack("i", fcntl.ioctl(fd, termios.TIOCOUTQ, b"\0\0\0\0"))[0])
+    except OSError:
+        return 0

@@ -1,0 +1,75 @@
+"""May this web page, under this host name, talk to us?
+
+Browsers let any site send requests to any server the browser reaches, also to one on loopback.
+Two checks keep strangers' pages out: the ``Origin`` (or ``Sec-Fetch-Site``) must be ours, and the
+``Host`` must be a name we serve, else a page could rebind its own name to our address and pass
+for us (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from notifier.errors import ForeignHost, ForeignOrigin
+
+
+def check_host(host: str | None, *, bound: str, allowed: tuple[str, ...]) -> None:
+    """The name must be a loopback name, an IP address, the bound host, or allowed.
+
+    IP addresses are safe: rebinding needs a name. So is a missing Host: browsers send one.
+
+    :raises ForeignHost:
+    """
+    if host is None or "*" in allowed:
+        return
+    name = _name(host)
+    if name == "localhost" or name.endswith(".localhost"):
+        return
+    if name == bound.lower() or name in allowed:
+        return
+    try:
+        ip_address(name)
+    except ValueError:
+        raise ForeignHost(
+            f"This server does not serve the host name {name[:100]!r}. If it should, name it in "
+            "the setting allowed_hosts."
+        ) from None
+
+
+def check_origin(
+    headers: Mapping[str, str], *, allowed: tuple[str, ...], navigable: bool = False
+) -> None:
+    """The request must come from our own pages, an allowed site, or no page at all.
+
+    :param navigable: following a link from another site is fine: it shows our page.
+    :raises ForeignOrigin:
+    """
+    site = headers.get("Sec-Fetch-Site")
+    if site in ("same-origin", "none"):
+        return
+    origin = headers.get("Origin")
+    if site is None and origin is None:
+        return  # not a browser
+    if origin is not None:
+        if "*" in allowed or origin.lower() in allowed:
+            return
+        # Without Sec-Fetch-Site (plain http outside loopback, older browsers) this is all there
+        # is to go by. The scheme is left out: a proxy may have taken TLS off.
+        if site is None and urlsplit(origin).netloc.lower() == headers.get("Host", "").lower():
+            return
+    if navigable and headers.get("Sec-Fetch-Mode") == "navigate":
+        return
+    raise ForeignOrigin(
+        f"Pages of {(origin or 'another site')[:100]} may not use this server. If they should, "
+        "name the origin in the setting allowed_origins."
+    )
+
+
+def _name(host: str) -> str:
+    """The Host header's name, without port and brackets."""
+    host = host.strip().lower().rstrip(".")
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].rstrip(".")

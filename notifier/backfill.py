@@ -1,0 +1,155 @@
+"""What feeds need of the broker, asked once for everybody who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Hashable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from notifier.brokers.base import Broker
+from notifier.errors import BrokerUnavailable
+from notifier.feed import Feed, Start
+from notifier.history import History
+from notifier.notification import Publication
+from notifier.subscription import Standing, Subscription
+from notifier.wire.resume import After, Last, Since
+
+T = TypeVar("T")
+
+# Publications in one page of history.
+PAGE_SIZE = 256
+# Before asking an unavailable broker again for a subscriber that waits on history.
+RETRY_SECONDS = 1.0
+
+
+class Backfill:
+    """Opens feeds, warms their rings, and fetches pages for those who fell off.
+
+    Owns the tasks that do it; a waiter that is cancelled does not cancel the others' wait.
+
+    :param on_page: told when a subscription has its page and wants a turn.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        now_ms: Callable[[], int],
+        on_page: Callable[[Subscription], None],
+    ) -> None:
+        self._broker = broker
+        self._now_ms = now_ms
+        self._on_page = on_page
+        self._flights: dict[Hashable, asyncio.Task[Any]] = {}
+        self._opened: set[Feed] = set()
+        self._warmed: set[Feed] = set()
+        self._errands: set[asyncio.Task[None]] = set()
+
+    async def open(self, feed: Feed) -> None:
+        """Have the broker deliver to the feed.
+
+        :raises BrokerUnavailable:
+        """
+        if feed not in self._opened:
+            await self._once(("open", feed), lambda: self._open(feed))
+
+    def abandon(self, feed: Feed) -> None:
+        """Nobody follows the feed any more."""
+        self._warmed.discard(feed)
+        self._run(self._abandon(feed))
+
+    async def start(self, feed: Feed, since: Since) -> Start:
+        """Where ``since`` lands: in the ring if it can be, else in history.
+
+        :raises BrokerUnavailable:
+        """
+        start = feed.locate(since, self._now_ms())
+        if start is None and feed not in self._warmed:
+            await self._once(("warm", feed), lambda: self._warm(feed))
+            start = feed.locate(since, self._now_ms())
+        if start is None:
+            page = await self._page(feed.channel, since)
+            # The gap is told with the answer to the subscriber, not once more before the page.
+            start = Start(page.start, page.gap, page=replace(page, gap=None))
+        return start
+
+    def fetch(self, subscription: Subscription) -> None:
+        """Get the page of history that the subscription needs."""
+        self._run(self._fetch(subscription))
+
+    async def close(self) -> None:
+        """End everything under way."""
+        tasks = [*self._flights.values(), *self._errands]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _open(self, feed: Feed) -> None:
+        await self._broker.subscribe(feed.channel, feed)
+        self._opened.add(feed)
+
+    async def _abandon(self, feed: Feed) -> None:
+        opening = self._flights.get(("open", feed))
+        if opening is not None:
+            await asyncio.wait([opening])
+        self._opened.discard(feed)
+        with contextlib.suppress(BrokerUnavailable):  # then it has forgotten us already
+            await self._broker.unsubscribe(feed.channel, feed)
+
+    async def _warm(self, feed: Feed) -> None:
+        publications: list[Publication] = []
+        size = feed.namespace.history_size
+        first = page = await self._broker.history(feed.channel, Last(size), PAGE_SIZE)
+        publications.extend(page.publications)
+        while page.more and publications[-1].position is not None:
+            page = await self._broker.history(
+                feed.channel, After(publications[-1].position), PAGE_SIZE
+            )
+            if page.gap is not None:
+                return  # trimmed while we read: what we hold is not whole
+            publications.extend(page.publications)
+        feed.warm(replace(first, publications=publications))
+        self._warmed.add(feed)
+
+    async def _fetch(self, subscription: Subscription) -> None:
+        feed = subscription.feed
+        while subscription.standing is Standing.LOADING:
+            assert subscription.after is not None, "ephemeral feeds have no history"
+            try:
+                page = await self._page(feed.channel, After(subscription.after))
+            except BrokerUnavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                feed.turn_page(subscription, page)
+                self._on_page(subscription)
+
+    async def _page(self, channel: str, since: Since) -> History:
+        return await self._once(
+            ("page", channel, since), lambda: self._broker.history(channel, since, PAGE_SIZE)
+        )
+
+    async def _once(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Single flight: who comes while it is under way waits for the same."""
+        task: asyncio.Task[T] | None = self._flights.get(key)
+        if task is None:
+            task = self._flights[key] = asyncio.create_task(work())
+            task.add_done_callback(lambda done: self._landed(key, done))
+        return await asyncio.shield(task)
+
+    def _landed(self, key: Hashable, task: asyncio.Task[Any]) -> None:
+        del self._flights[key]
+        if not task.cancelled():
+            task.exception()  # every waiter raises it; none may be left
+
+    def _run(self, errand: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(errand)
+        self._errands.add(task)
+        task.add_done_callback(self._errand_done)
+
+    def _errand_done(self, task: asyncio.Task[None]) -> None:
+        self._errands.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            loop = asyncio.get_running_loop()
+            loop.call_exception_handler({"message": "an errand failed", "exception": error})

@@ -1,0 +1,1 @@
+"""What joins nodes and keeps history: one written contract, several brokers that keep it."""

@@ -1,0 +1,92 @@
+"""The contract every broker keeps.
+
+The promises, for channels with history (those without are delivered live, in order, and nothing
+else is promised):
+
+1. :meth:`Broker.publish` returns when the publication has its offset, is stored and announced;
+   all three happen or none.
+2. Offsets of a channel begin at 1 and grow by 1. They and the epoch outlive the history:
+   trimming by count, age or bytes changes neither. A new epoch means the log was lost.
+3. A receiver is told :meth:`Receiver.begin` first, then every later publication of the channel
+   once and in order; what can't be told is told as a gap.
+4. The same idempotency key with the same fingerprint stores once and answers as the first time;
+   with another fingerprint it is refused. Keys are kept for ``idempotency_ttl``.
+5. A broker that can't do its work raises :class:`~notifier.errors.BrokerUnavailable`, and says
+   why in :attr:`Broker.trouble`.
+
+``tests/brokers/contract.py`` holds every broker to this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from notifier.history import History
+from notifier.notification import Draft, Gap, Position, Publication
+from notifier.wire.resume import Since
+
+# About what one page of history holds at most.
+PAGE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A producer's key, already scoped to producer and channel, and what tells its body."""
+
+    key: str
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a draft. ``repeated``: it had been stored before, under the same key."""
+
+    id: str
+    position: Position | None
+    repeated: bool = False
+
+
+class Receiver(Protocol):
+    """Where a broker delivers one channel: a feed. Called on the loop's thread; must not block."""
+
+    def begin(self, head: Position | None) -> None:
+        """What follows comes after ``head``."""
+
+    def publication(self, publication: Publication) -> None: ...
+
+    def gap(self, gap: Gap) -> None: ...
+
+
+class Broker(Protocol):
+    """What a node needs of a broker."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the broker can't be relied on just now, for ``/health/ready``; else ``None``."""
+
+    async def open(self) -> None:
+        """Begin. Returns also when the far end is away; then there is ``trouble``."""
+
+    async def close(self) -> None: ...
+
+    async def publish(self, draft: Draft, idempotency: Idempotency | None = None) -> Receipt:
+        """Store and announce, atomically.
+
+        :raises IdempotencyConflict: the key was used with another body.
+        :raises TooManyChannels: the channel would be one too many.
+        :raises BrokerUnavailable: nothing is known to be stored; retry with the same key.
+        """
+
+    async def subscribe(self, channel: str, receiver: Receiver) -> None:
+        """Deliver the channel to the receiver from now on; one receiver a channel."""
+
+    async def unsubscribe(self, channel: str, receiver: Receiver) -> None:
+        """Stop, if this is still the channel's receiver."""
+
+    async def history(self, channel: str, since: Since, limit: int) -> History:
+        """A page from where ``since`` lands, the oldest first.
+
+        At most ``limit`` publications and about :data:`PAGE_BYTES`, one at least where there
+        is one; ``more`` tells whether it was cut.
+        """

@@ -1,0 +1,316 @@
+"""The embedded broker: one process, everything in memory."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+
+from notifier.brokers.base import PAGE_BYTES, Idempotency, Receipt, Receiver
+from notifier.channels import Namespace, Namespaces
+from notifier.errors import IdempotencyConflict, TooManyChannels
+from notifier.history import History
+from notifier.notification import Draft, Position, Publication
+from notifier.recovery import Extent, recover
+from notifier.wire.resume import Since
+
+# An offset counter outlives its channel's history by this (DESIGN promise: 30 days at least).
+COUNTER_SECONDS = 30 * 86400
+# Logs looked at in one call of sweep(), so that a sweep never holds the loop for long.
+SWEEP_LOGS = 1000
+
+_ALPHABET = string.ascii_letters + string.digits
+
+
+def new_epoch() -> str:
+    """A tag no other log has: 8 letters and digits, 47 random bits."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(8))
+
+
+class _Log:
+    """One channel: its counter, and as much of its history as is kept."""
+
+    __slots__ = ("epoch", "floor", "floor_time_ms", "head", "next_expiry_ms", "publications",
+                 "size", "used_ms")  # fmt: skip
+
+    def __init__(self, epoch: str, now_ms: int) -> None:
+        self.epoch = epoch
+        self.head = 0
+        self.floor = 0
+        self.floor_time_ms = 0
+        self.publications: deque[Publication] = deque()
+        self.size = 0
+        self.next_expiry_ms: int | None = None
+        self.used_ms = now_ms
+
+    def append(self, publication: Publication) -> None:
+        self.publications.append(publication)
+        self.size += publication.size
+        expiry = publication.expires_ms
+        if expiry is not None and (self.next_expiry_ms is None or expiry < self.next_expiry_ms):
+            self.next_expiry_ms = expiry
+
+    def drop_oldest(self) -> int:
+        """Trim one; the bytes that freed."""
+        publication = self.publications.popleft()
+        assert publication.position is not None
+        self.floor = publication.position.offset
+        self.floor_time_ms = publication.time_ms
+        self.size -= publication.size
+        return publication.size
+
+    def drop_expired(self, now_ms: int) -> int:
+        """Remove what expired by its own ``expires``: a hole, not a loss. The bytes freed."""
+        if self.next_expiry_ms is None or self.next_expiry_ms > now_ms:
+            return 0
+        kept = [p for p in self.publications if not p.expired(now_ms)]
+        before, self.size = self.size, sum(p.size for p in kept)
+        self.publications = deque(kept)
+        self.next_expiry_ms = min((p.expires_ms for p in kept if p.expires_ms), default=None)
+        return before - self.size
+
+
+class MemoryBroker:
+    """Keeps the contract of :class:`~notifier.brokers.base.Broker` within one process.
+
+    :param history_bytes: bound over all channels; the least recently used are trimmed first.
+    :param max_channels: channels that have ever been published to and are remembered.
+    :param max_idempotency_keys: keys remembered; the oldest are forgotten first.
+    :param now_ms: the broker's clock, milliseconds since 1970.
+    """
+
+    trouble: str | None = None
+
+    def __init__(
+        self,
+        namespaces: Namespaces,
+        *,
+        history_bytes: int,
+        max_channels: int,
+        idempotency_ttl: float,
+        max_idempotency_keys: int,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._namespaces = namespaces
+        self._history_bytes = history_bytes
+        self._max_channels = max_channels
+        self._idempotency_ms = round(idempotency_ttl * 1000)
+        self._max_keys = max_idempotency_keys
+        self._now_ms = now_ms
+        # Channels nobody ever published to share this epoch, so they cost nothing.
+        self._virgin_epoch = new_epoch()
+        self._logs: dict[str, _Log] = {}
+        # The logs that hold publications, the least recently used first.
+        self._recent: OrderedDict[str, _Log] = OrderedDict()
+        self._size = 0
+        self._published = 0  # channels that have an offset above 0
+        self._receivers: dict[str, Receiver] = {}
+        self._keys: OrderedDict[str, tuple[bytes, Receipt, int]] = OrderedDict()
+        self._unswept: list[str] = []
+
+    @property
+    def size(self) -> int:
+        """Bytes of history held, over all channels."""
+        return self._size
+
+    async def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        self._receivers.clear()
+
+    async def publish(self, draft: Draft, idempotency: Idempotency | None = None) -> Receipt:
+        now_ms = self._now_ms()
+        if idempotency is not None:
+            first = self._first_answer(idempotency, now_ms)
+            if first is not None:
+                return first
+        namespace = self._namespaces.of(draft.channel)
+        if namespace.ephemeral:
+            position = None
+        else:
+            log = self._log_to_write(draft.channel, now_ms)
+            log.head += 1
+            position = Position(log.epoch, log.head)
+        publication = Publication(
+            draft.channel,
+            position,
+            draft.id,
+            draft.time_ms,
+            draft.body,
+            draft.key,
+            draft.expires_ms,
+        )
+        if position is not None:
+            self._store(log, publication, namespace, now_ms)
+        receipt = Receipt(draft.id, position)
+        if idempotency is not None:
+            self._remember(idempotency, receipt, now_ms)
+        receiver = self._receivers.get(draft.channel)
+        if receiver is not None:
+            receiver.publication(publication)
+        return receipt
+
+    async def subscribe(self, channel: str, receiver: Receiver) -> None:
+        self._receivers[channel] = receiver
+        if self._namespaces.of(channel).ephemeral:
+            receiver.begin(None)
+            return
+        # The log stays while somebody listens, though nothing may ever have been published.
+        log = self._logs.get(channel)
+        if log is None:
+            log = self._logs[channel] = _Log(self._virgin_epoch, self._now_ms())
+        self._touch(channel, log)
+        receiver.begin(Position(log.epoch, log.head))
+
+    async def unsubscribe(self, channel: str, receiver: Receiver) -> None:
+        if self._receivers.get(channel) is not receiver:
+            return
+        del self._receivers[channel]
+        log = self._logs.get(channel)
+        if log is not None and log.head == 0 and log.epoch == self._virgin_epoch:
+            del self._logs[channel]
+
+    async def history(self, channel: str, since: Since, limit: int) -> History:
+        namespace = self._namespaces.of(channel)
+        if namespace.ephemeral:
+            return History(channel, None, None, ())
+        now_ms = self._now_ms()
+        log = self._logs.get(channel)
+        if log is None:
+            log = _Log(self._virgin_epoch, now_ms)
+        else:
+            self._touch(channel, log)
+            self._trim(channel, log, namespace, now_ms)
+        extent = Extent(
+            channel, log.epoch, log.floor, log.floor_time_ms, log.head, log.publications
+        )
+        recovery = recover(since, extent, now_ms=now_ms)
+        offset = recovery.after.offset
+        page, more = _page(log.publications, offset, limit, now_ms)
+        return History(
+            channel,
+            start=recovery.after,
+            head=extent.at(log.head),
+            publications=page,
+            gap=recovery.gap,
+            floor_time_ms=log.floor_time_ms,
+            complete=offset == log.floor,
+            more=more,
+        )
+
+    def sweep(self) -> None:
+        """Let go of what time has run out for; a bounded piece of the work each call."""
+        now_ms = self._now_ms()
+        self._forget_keys(now_ms)
+        if not self._unswept:
+            self._unswept = list(self._logs)
+        for channel in self._unswept[-SWEEP_LOGS:]:
+            log = self._logs.get(channel)
+            if log is None:
+                continue
+            self._trim(channel, log, self._namespaces.of(channel), now_ms)
+            idle_ms = now_ms - log.used_ms
+            if channel not in self._receivers and idle_ms > COUNTER_SECONDS * 1000:
+                self._forget(channel, log)
+        del self._unswept[-SWEEP_LOGS:]
+
+    # --- logs ---
+
+    def _log_to_write(self, channel: str, now_ms: int) -> _Log:
+        log = self._logs.get(channel)
+        if log is None or log.head == 0:
+            # Listeners to channels without publications don't count: they leave again.
+            if self._published >= self._max_channels:
+                raise TooManyChannels(
+                    f"This server remembers {self._max_channels} channels and can't take another "
+                    "now (setting max_channels).",
+                    limit=self._max_channels,
+                )
+            self._published += 1
+        if log is None:
+            log = self._logs[channel] = _Log(self._virgin_epoch, now_ms)
+        return log
+
+    def _store(
+        self, log: _Log, publication: Publication, namespace: Namespace, now_ms: int
+    ) -> None:
+        log.append(publication)
+        log.used_ms = now_ms
+        self._size += publication.size
+        self._recent[publication.channel] = log
+        self._recent.move_to_end(publication.channel)
+        self._trim(publication.channel, log, namespace, now_ms)
+        while self._size > self._history_bytes:
+            channel, oldest = next(iter(self._recent.items()))
+            self._size -= oldest.drop_oldest()
+            if not oldest.publications:
+                del self._recent[channel]
+
+    def _touch(self, channel: str, log: _Log) -> None:
+        log.used_ms = self._now_ms()
+        if channel in self._recent:
+            self._recent.move_to_end(channel)
+
+    def _trim(self, channel: str, log: _Log, namespace: Namespace, now_ms: int) -> None:
+        oldest_ms = now_ms - round(namespace.history_ttl * 1000)
+        publications = log.publications
+        while publications and (
+            len(publications) > namespace.history_size or publications[0].time_ms <= oldest_ms
+        ):
+            self._size -= log.drop_oldest()
+        self._size -= log.drop_expired(now_ms)
+        if not log.publications:
+            self._recent.pop(channel, None)
+
+    def _forget(self, channel: str, log: _Log) -> None:
+        del self._logs[channel]
+        self._recent.pop(channel, None)
+        self._size -= log.size
+        self._published -= log.head > 0
+        if log.head and log.epoch == self._virgin_epoch:
+            # Its offsets begin anew: whoever still has one must be able to tell.
+            self._virgin_epoch = new_epoch()
+
+    # --- idempotency ---
+
+    def _first_answer(self, idempotency: Idempotency, now_ms: int) -> Receipt | None:
+        self._forget_keys(now_ms)
+        known = self._keys.get(idempotency.key)
+        if known is None:
+            return None
+        fingerprint, receipt, _ = known
+        if fingerprint != idempotency.fingerprint:
+            raise IdempotencyConflict(
+                "This idempotency key (or id) was used before, with another body."
+            )
+        return Receipt(receipt.id, receipt.position, repeated=True)
+
+    def _remember(self, idempotency: Idempotency, receipt: Receipt, now_ms: int) -> None:
+        value = (idempotency.fingerprint, receipt, now_ms + self._idempotency_ms)
+        self._keys[idempotency.key] = value
+        if len(self._keys) > self._max_keys:
+            self._keys.popitem(last=False)
+
+    def _forget_keys(self, now_ms: int) -> None:
+        keys = self._keys
+        while keys and next(iter(keys.values()))[2] <= now_ms:
+            keys.popitem(last=False)
+
+
+def _page(
+    publications: Iterable[Publication], offset: int, limit: int, now_ms: int
+) -> tuple[list[Publication], bool]:
+    """What follows an offset, as much as one page holds, and whether there is more."""
+    page: list[Publication] = []
+    size = 0
+    for publication in publications:
+        assert publication.position is not None
+        if publication.position.offset <= offset or publication.expired(now_ms):
+            continue
+        if len(page) == limit or (page and size + publication.size > PAGE_BYTES):
+            return page, True
+        page.append(publication)
+        size += publication.size
+    return page, False

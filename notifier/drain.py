@@ -1,0 +1,68 @@
+"""Leaving without a storm: every client gets a slot of its own to go in.
+
+If all were cut at once, all would knock at the other nodes at once. Each is told when to leave,
+stays and receives until then, and is closed when it has not gone by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+
+from notifier.node import Connection, Node
+
+# After its slot a client has this long to go by itself, before it is closed.
+GRACE_SECONDS = 1.0
+# After the last has been closed, for Close frames to be answered.
+FAREWELL_SECONDS = 1.0
+
+
+def slots(count: int, seconds: float) -> list[float]:
+    """When each of ``count`` clients leaves: evenly over the time, the first one at once."""
+    return [seconds * index / count for index in range(count)]
+
+
+class Drain:
+    """Empties a node.
+
+    :param shuffle: who leaves when is left to chance, so that no client is always the last.
+    """
+
+    def __init__(
+        self, node: Node, *, seconds: float, shuffle: Callable[[list[Connection]], None]
+    ) -> None:
+        self._node = node
+        self._grace = min(GRACE_SECONDS, seconds / 4)
+        self._seconds = max(0.0, seconds - self._grace)
+        self._shuffle = shuffle
+
+    async def run(self) -> None:
+        """Returns when the last connection has gone, or ``seconds`` are over."""
+        connections = list(self._node.connections.values())
+        self._shuffle(connections)
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        times = slots(len(connections), self._seconds)
+        for connection, slot in zip(connections, times, strict=True):
+            connection.reconnect(round(slot * 1000))
+        for connection, slot in zip(connections, times, strict=True):
+            if await self._deserted(begin + slot + self._grace - loop.time()):
+                return
+            if self._node.connections.get(connection.sink) is connection:
+                connection.dismiss()
+        await self._deserted(FAREWELL_SECONDS)
+        for connection in list(self._node.connections.values()):
+            connection.sink.abort()
+
+    async def _deserted(self, seconds: float) -> bool:
+        """Wait so long for the last connection to go; whether it has."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._node.deserted.wait()
+        return self._node.deserted.is_set()
+
+
+def by_chance(connections: list[Connection]) -> None:
+    random.shuffle(connections)

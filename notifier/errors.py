@@ -1,0 +1,228 @@
+"""Everything that can be refused, with its number.
+
+::
+
+    NotifierError
+    ├── BadRequest                  400xx  what was sent can't be understood
+    │   ├── BadJSON                 40001  not JSON; carries line and column
+    │   ├── UnknownField            40002  carries the nearest known name
+    │   ├── BadField                40003  a field breaks its rule
+    │   ├── BadChannel              40004  not a channel name
+    │   ├── BadSince                40005  not a place to resume from
+    │   ├── BadParameter            40006  a query parameter or header breaks its rule
+    │   ├── BadBody                 40007  the body is not what its content type says
+    │   ├── BadMessage              40008  a WebSocket message that is no JSON object
+    │   └── UnknownType             40009  a command nobody knows; carries the nearest known
+    ├── ForeignOrigin               40301  a page of another site
+    ├── NoSuchResource              40401  nothing lives at this URL
+    ├── MethodNotAllowed            40501  carries the methods that are
+    ├── IdempotencyConflict         40901  the same key with another body
+    ├── AlreadySubscribed           40902
+    ├── NotSubscribed               40903
+    ├── BodyTooLarge                41301
+    ├── TooManyItems                41302  a batch over its limit
+    ├── ForeignHost                 42101  a Host name this server does not serve
+    ├── UpgradeRequired             42601  plain HTTP where a WebSocket is spoken
+    ├── TooManySubscriptions        42901  on one connection
+    ├── TokenTooLong                43101  a resume token over 4 KiB
+    ├── InternalError               50001  our fault
+    ├── BrokerUnavailable           50301  history can't be reached just now
+    ├── Draining                    50302  this node is about to leave
+    ├── TooManyChannels             50303  the broker holds as many as it may
+    └── TooManyConnections          50304  on this node
+
+The number is ``HTTP status × 100 + serial``; it is the same on every transport. ``temporary``
+says whether the same request may succeed later. Each number is explained in
+``docs/reference/errors.md``, to which ``docs`` points.
+
+Where a refusal ends a WebSocket, it does so with ``close_code``: 4000–4499 mean come back,
+4500–4999 do not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+# Relative to the project's own tree: every copy of it brings its reference along.
+DOCS = "docs/reference/errors.md"
+
+
+class NotifierError(Exception):
+    """A refusal, as its receiver sees it: a number, a sentence, and facts.
+
+    :param message: one sentence for the person who made the mistake.
+    :param facts: what a program may want to act on (``field``, ``line``, ``nearest`` …); they
+        are attributes of the exception and members of the answer.
+    """
+
+    code: ClassVar[int] = 50001
+    close_code: ClassVar[int] = 4500
+    temporary: ClassVar[bool] = False
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts = facts
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["facts"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that goes with the code."""
+        return self.code // 100
+
+    def describe(self) -> dict[str, Any]:
+        """The error as every transport shows it."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "docs": f"{DOCS}#{self.code}",
+            "temporary": self.temporary,
+            **self.facts,
+        }
+
+
+class BadRequest(NotifierError):
+    code = 40000
+
+
+class BadJSON(BadRequest):
+    """Facts: ``line``, ``column`` (from 1)."""
+
+    code = 40001
+
+
+class UnknownField(BadRequest):
+    """Facts: ``field``, and ``nearest`` where a known one is near."""
+
+    code = 40002
+
+
+class BadField(BadRequest):
+    """Facts: ``field``."""
+
+    code = 40003
+
+
+class BadChannel(BadRequest):
+    """Facts: ``field``, always "channel"."""
+
+    code = 40004
+
+
+class BadSince(BadRequest):
+    """Facts: ``field``, always "since"."""
+
+    code = 40005
+
+
+class BadParameter(BadRequest):
+    """Facts: ``field``, the parameter's or header's name."""
+
+    code = 40006
+
+
+class BadBody(BadRequest):
+    code = 40007
+
+
+class BadMessage(BadRequest):
+    code = 40008
+
+
+class UnknownType(BadRequest):
+    """Facts: ``nearest`` where a known type is near."""
+
+    code = 40009
+
+
+class ForeignOrigin(NotifierError):
+    code = 40301
+
+
+class NoSuchResource(NotifierError):
+    code = 40401
+
+
+class MethodNotAllowed(NotifierError):
+    """Facts: ``allow``, the methods that are."""
+
+    code = 40501
+
+
+class IdempotencyConflict(NotifierError):
+    code = 40901
+
+
+class AlreadySubscribed(NotifierError):
+    code = 40902
+
+
+class NotSubscribed(NotifierError):
+    code = 40903
+
+
+class BodyTooLarge(NotifierError):
+    """Facts: ``limit``, in bytes."""
+
+    code = 41301
+
+
+class TooManyItems(NotifierError):
+    """Facts: ``limit``."""
+
+    code = 41302
+
+
+class ForeignHost(NotifierError):
+    code = 42101
+
+
+class UpgradeRequired(NotifierError):
+    code = 42601
+
+
+class TooManySubscriptions(NotifierError):
+    """Facts: ``limit``."""
+
+    code = 42901
+
+
+class TokenTooLong(NotifierError):
+    """Facts: ``limit``, in bytes."""
+
+    code = 43101
+
+
+class InternalError(NotifierError):
+    code = 50001
+    temporary = True
+
+
+class BrokerUnavailable(NotifierError):
+    code = 50301
+    temporary = True
+
+
+class Draining(NotifierError):
+    code = 50302
+    close_code = 4000
+    temporary = True
+
+
+class TooManyChannels(NotifierError):
+    """Facts: ``limit``."""
+
+    code = 50303
+    temporary = True
+
+
+class TooManyConnections(NotifierError):
+    """Facts: ``limit``."""
+
+    code = 50304
+    temporary = True

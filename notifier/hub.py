@@ -1,0 +1,178 @@
+"""Who is listening on this node, and the turns in which they are served.
+
+Publishing appends to a feed and marks it dirty; once per turn of the event loop the hub flushes
+the dirty feeds, and each live socket gets one ``send`` with all that arrived since the last turn.
+An idle server delivers at once; a busy one batches by itself, with no timer. A turn is bounded in
+time, so that the loop still accepts, reads and answers in between.
+
+Nothing is awaited here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from notifier.channels import Namespaces
+from notifier.feed import Feed, Next, Start
+from notifier.sink import Sink
+from notifier.subscription import Standing, Subscription
+
+# Seconds of one turn for passes, and for catching up: a pass over very many sockets is sliced
+# so that the loop is never held for more than about both.
+PASS_SECONDS = 0.008
+CATCH_UP_SECONDS = 0.004
+
+
+class Hub:
+    """This node's fan-out.
+
+    :param call_soon: run a callback in the next turn of the loop.
+    :param clock: seconds, monotonic.
+    :param now_ms: milliseconds since 1970.
+    :param on_history: told which subscription fell off its ring; answer by
+        :meth:`~notifier.feed.Feed.turn_page` and :meth:`behind`.
+    """
+
+    def __init__(
+        self,
+        namespaces: Namespaces,
+        *,
+        feed_size: int,
+        feed_bytes: int,
+        call_soon: Callable[[Callable[[], None]], object],
+        clock: Callable[[], float],
+        now_ms: Callable[[], int],
+        on_history: Callable[[Subscription], None],
+    ) -> None:
+        self.feeds: dict[str, Feed] = {}
+        self._namespaces = namespaces
+        self._feed_size = feed_size
+        self._feed_bytes = feed_bytes
+        self._call_soon = call_soon
+        self._clock = clock
+        self._now_ms = now_ms
+        self._on_history = on_history
+        self._dirty: deque[Feed] = deque()
+        self._behind: dict[Subscription, None] = {}
+        self._scheduled = False
+
+    def subscribers(self, channel: str) -> int:
+        """Connections on this node that follow the channel."""
+        feed = self.feeds.get(channel)
+        return 0 if feed is None else len(feed.subscriptions)
+
+    def attach(self, sink: Sink, channel: str) -> Subscription:
+        """Register the sink with the channel's feed, which is made if need be.
+
+        Nothing is delivered before :meth:`begin`.
+        """
+        feed = self.feeds.get(channel)
+        if feed is None:
+            feed = self.feeds[channel] = Feed(
+                channel,
+                self._namespaces.of(channel),
+                feed_size=self._feed_size,
+                feed_bytes=self._feed_bytes,
+                on_dirty=self._mark,
+                on_behind=self.behind,
+            )
+        subscription = Subscription(feed, sink)
+        feed.subscriptions.add(subscription)
+        sink.subscriptions[channel] = subscription
+        return subscription
+
+    def begin(self, subscription: Subscription, start: Start) -> None:
+        """Deliver from here on."""
+        if subscription.standing is not Standing.JOINING:
+            return  # gone in the meantime
+        subscription.after = start.position
+        if start.page is not None:
+            subscription.standing = Standing.LOADING
+            subscription.feed.turn_page(subscription, start.page)
+        else:
+            assert start.cursor is not None
+            subscription.cursor = start.cursor
+            subscription.standing = Standing.BEHIND
+        self.behind(subscription)
+
+    def detach(self, subscription: Subscription) -> Feed | None:
+        """Take the subscription out. Its feed, when nobody is left on it."""
+        feed, sink = subscription.feed, subscription.sink
+        if subscription.standing is Standing.GONE:
+            return None
+        feed.leave(subscription)
+        self._behind.pop(subscription, None)
+        if sink.subscriptions.get(feed.channel) is subscription:
+            del sink.subscriptions[feed.channel]
+        if feed.subscriptions:
+            return None
+        del self.feeds[feed.channel]
+        return feed
+
+    # --- what sinks tell ---
+
+    def blocked(self, sink: Sink) -> None:
+        """The sink's kernel buffer is full: its subscriptions leave live."""
+        for subscription in sink.subscriptions.values():
+            subscription.feed.fall_behind(subscription)
+
+    def drained(self, sink: Sink) -> None:
+        """It can be written to again: they catch up."""
+        for subscription in sink.subscriptions.values():
+            if subscription.standing is Standing.BEHIND:
+                self.behind(subscription)
+
+    # --- turns ---
+
+    def behind(self, subscription: Subscription) -> None:
+        """Give the subscription a turn of catching up."""
+        self._behind[subscription] = None
+        self._schedule()
+
+    def _mark(self, feed: Feed) -> None:
+        if not feed.marked:
+            feed.marked = True
+            self._dirty.append(feed)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        self._flush(self._clock() + PASS_SECONDS)
+        self._catch_up(self._clock() + CATCH_UP_SECONDS)
+        if self._dirty or self._behind:
+            self._schedule()
+
+    def _flush(self, deadline: float) -> None:
+        dirty, clock = self._dirty, self._clock
+        while dirty:
+            feed = dirty[0]
+            if not feed.run(deadline, clock):
+                return
+            dirty.popleft()
+            if feed.dirty:
+                dirty.append(feed)
+            else:
+                feed.marked = False
+            if clock() >= deadline:
+                return
+
+    def _catch_up(self, deadline: float) -> None:
+        now_ms = self._now_ms()
+        while self._behind:
+            subscription = next(iter(self._behind))
+            del self._behind[subscription]
+            match subscription.feed.catch_up(subscription, now_ms):
+                case Next.TURN:
+                    self._behind[subscription] = None
+                case Next.HISTORY:
+                    self._on_history(subscription)
+                case Next.NOTHING:
+                    pass
+            if self._clock() >= deadline:
+                return

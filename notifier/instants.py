@@ -1,0 +1,30 @@
+"""Points in time on the wire: RFC 3339 text outside, milliseconds since 1970 inside."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+_RFC3339 = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
+)
+
+
+def parse_instant(text: str) -> int:
+    """Milliseconds since 1970 of an RFC 3339 time; the zone is required.
+
+    :raises ValueError: with the rule it broke.
+    """
+    if _RFC3339.fullmatch(text):
+        try:
+            return round(datetime.fromisoformat(text.upper()).timestamp() * 1000)
+        except (ValueError, OverflowError):
+            pass  # a 13th month, a year 0: said below
+    raise ValueError(f"{text[:40]!r} is not an RFC 3339 time such as 2026-11-22T17:24:00Z")
+
+
+def format_instant(milliseconds: int) -> str:
+    """The RFC 3339 time, in UTC, to the millisecond: ``2026-11-22T17:24:00.123Z``."""
+    seconds, rest = divmod(milliseconds, 1000)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:03}Z"

@@ -1,0 +1,97 @@
+"""One sweep over all connections: who is silent is asked, who is dead or stuck is let go.
+
+Tornado's own keep-alive is a coroutine a connection; this is two queues for all of them. Every
+connection waits equally long, so the queues are in order by themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from notifier.sink import Sink
+
+# Connections asked in one sweep: more wait for the next, so that a sweep never holds the loop.
+SWEEP_PEERS = 256
+
+
+class Peer(Protocol):
+    """A connection that is kept alive.
+
+    :ivar heard: set when anything arrives from it; cleared here.
+    """
+
+    heard: bool
+    sink: Sink
+
+    def ask(self) -> None:
+        """Ask for a sign of life."""
+
+    def dead(self, reason: str) -> None:
+        """It gave none, or reads nothing: tear it down."""
+
+
+class Keepalive:
+    """The sweep's books. Times are seconds of any monotonic clock, handed in."""
+
+    def __init__(
+        self, *, ping_interval: float, ping_timeout: float, stalled_seconds: float
+    ) -> None:
+        self._interval = ping_interval
+        self._timeout = ping_timeout
+        self._stalled_seconds = stalled_seconds
+        # When each is next looked at, and by when each that was asked must answer.
+        self._resting: dict[Peer, float] = {}
+        self._asked: dict[Peer, float] = {}
+        # Blocked ones: the fewest bytes seen unread, and when that was.
+        self._blocked: dict[Peer, tuple[int, float]] = {}
+
+    def add(self, peer: Peer, now: float) -> None:
+        self._resting[peer] = now + self._interval
+
+    def remove(self, peer: Peer) -> None:
+        self._resting.pop(peer, None)
+        self._asked.pop(peer, None)
+        self._blocked.pop(peer, None)
+
+    def blocked(self, peer: Peer, now: float) -> None:
+        """Its kernel buffer is full: watch that it drains."""
+        self._blocked[peer] = (peer.sink.unread(), now)
+
+    def drained(self, peer: Peer) -> None:
+        self._blocked.pop(peer, None)
+
+    def sweep(self, now: float) -> bool:
+        """Do what is due; True when some of it had to be left for the next sweep."""
+        self._abort_stalled(now)
+        for _ in range(SWEEP_PEERS):
+            peer = next(iter(self._asked), None)
+            if peer is None or self._asked[peer] > now:
+                break
+            del self._asked[peer]
+            if peer.heard or peer.sink.blocked:
+                peer.heard = False
+                self._resting[peer] = now + self._interval
+            else:
+                peer.dead("no answer to a ping")
+        for _ in range(SWEEP_PEERS):
+            peer = next(iter(self._resting), None)
+            if peer is None or self._resting[peer] > now:
+                return False
+            del self._resting[peer]
+            if peer.heard or peer.sink.blocked:
+                # A blocked one is judged by whether it drains, below a ping it would not see.
+                peer.heard = False
+                self._resting[peer] = now + self._interval
+            else:
+                self._asked[peer] = now + self._timeout
+                peer.ask()
+        return True
+
+    def _abort_stalled(self, now: float) -> None:
+        for peer, (fewest, since) in list(self._blocked.items()):
+            unread = peer.sink.unread()
+            if unread < fewest:
+                self._blocked[peer] = (unread, now)
+            elif now - since >= self._stalled_seconds:
+                del self._blocked[peer]
+                peer.dead("stalled")

@@ -1,0 +1,265 @@
+"""The use cases of one server process: publish, subscribe, history.
+
+Handlers talk to a node and to nothing below it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from notifier.backfill import Backfill
+from notifier.brokers.base import Broker, Idempotency
+from notifier.channels import Namespaces, check_channel
+from notifier.config import Settings
+from notifier.errors import (
+    AlreadySubscribed,
+    Draining,
+    NotSubscribed,
+    TooManyConnections,
+    TooManySubscriptions,
+)
+from notifier.history import History
+from notifier.hub import Hub
+from notifier.keepalive import Keepalive, Peer
+from notifier.notification import Gap, Notification, Position
+from notifier.sink import Sink, Stream
+from notifier.subscription import Subscription
+from notifier.wire.prepared import Format
+from notifier.wire.resume import Since, starts
+
+DEFAULT_HISTORY_LIMIT = 100
+MAX_HISTORY_LIMIT = 1000
+
+
+def new_id() -> str:
+    """An id nobody else has: 16 letters, digits, ``-`` and ``_``; 96 random bits."""
+    return secrets.token_urlsafe(12)
+
+
+def wall_clock_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The answer to a producer."""
+
+    id: str
+    channel: str
+    position: Position | None
+    subscribers: int
+    repeated: bool = False
+
+
+class Connection(Peer, Protocol):
+    """A client's connection, as the node needs it to take its leave."""
+
+    def reconnect(self, after_ms: int) -> None:
+        """Tell the client when to come back, elsewhere."""
+
+    def dismiss(self) -> None:
+        """Its time to leave has passed: close it."""
+
+
+class Node:
+    """One server process: its broker, its hub, its connections.
+
+    :param now_ms: milliseconds since 1970.
+    :param clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        broker: Broker,
+        namespaces: Namespaces,
+        *,
+        now_ms: Callable[[], int] = wall_clock_ms,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = settings
+        self.broker = broker
+        self.connections: dict[Sink, Connection] = {}
+        # Set while there are none.
+        self.deserted = asyncio.Event()
+        self.deserted.set()
+        self.draining = False
+        self.now_ms = now_ms
+        self._clock = clock
+        self._backfill = Backfill(broker, now_ms=now_ms, on_page=self._page_at_hand)
+        self._hub = Hub(
+            namespaces,
+            feed_size=settings.feed_size,
+            feed_bytes=settings.feed_bytes,
+            call_soon=lambda callback: asyncio.get_running_loop().call_soon(callback),
+            clock=clock,
+            now_ms=now_ms,
+            on_history=self._backfill.fetch,
+        )
+        self.keepalive = Keepalive(
+            ping_interval=settings.ping_interval,
+            ping_timeout=settings.ping_timeout,
+            stalled_seconds=settings.stalled_seconds,
+        )
+
+    def not_ready(self) -> str | None:
+        """Why this node should get no new clients; ``None`` when it should."""
+        if self.draining:
+            return "draining"
+        return self.broker.trouble
+
+    # --- connections ---
+
+    def check_room(self) -> None:
+        """Before a handshake: is there room for one more connection?
+
+        :raises Draining:
+        :raises TooManyConnections:
+        """
+        if self.draining:
+            raise Draining("This node is about to leave: connect to another.")
+        limit = self.settings.max_connections
+        if len(self.connections) >= limit:
+            raise TooManyConnections(
+                f"This node serves {limit} connections already (setting max_connections).",
+                limit=limit,
+            )
+
+    def sink(self, stream: Stream, format: Format) -> Sink:
+        """An outlet for a new connection."""
+        return Sink(
+            stream,
+            format,
+            max_pending_bytes=self.settings.max_pending_bytes,
+            on_blocked=self._blocked,
+            on_drained=self._drained,
+        )
+
+    def connected(self, connection: Connection) -> None:
+        self.connections[connection.sink] = connection
+        self.deserted.clear()
+        self.keepalive.add(connection, self._clock())
+
+    def disconnected(self, connection: Connection) -> None:
+        """The connection is gone; so is all it was subscribed to."""
+        self.connections.pop(connection.sink, None)
+        if not self.connections:
+            self.deserted.set()
+        self.keepalive.remove(connection)
+        self.silence(connection.sink)
+
+    def silence(self, sink: Sink) -> None:
+        """End all the sink's subscriptions."""
+        for subscription in list(sink.subscriptions.values()):
+            self._detach(subscription)
+
+    # --- use cases ---
+
+    async def publish(
+        self, notification: Notification, channel: object, *, producer: str, key: str | None = None
+    ) -> Published:
+        """Store the notification in the channel and announce it to every node.
+
+        :param key: the idempotency key; it is told apart by producer and channel.
+        :raises NotifierError: nothing is known to be stored.
+        """
+        name = check_channel(channel)
+        draft = notification.draft(name, id=notification.id or new_id(), now_ms=self.now_ms())
+        idempotency = None
+        if key is not None:
+            scoped = f"{producer}\n{name}\n{key}"
+            idempotency = Idempotency(scoped, notification.fingerprint())
+        receipt = await self.broker.publish(draft, idempotency)
+        return Published(
+            receipt.id, name, receipt.position, self._hub.subscribers(name), receipt.repeated
+        )
+
+    async def subscribe(
+        self,
+        sink: Sink,
+        channel: str,
+        since: Since,
+        *,
+        announce: Callable[[Position | None, Gap | None], None],
+    ) -> None:
+        """Deliver the channel to the sink.
+
+        :param announce: called once, before the first delivery, with the position that
+            everything delivered comes after (``None``: ephemeral) and the gap before it.
+        :raises AlreadySubscribed:
+        :raises TooManySubscriptions:
+        :raises BrokerUnavailable:
+        """
+        if channel in sink.subscriptions:
+            raise AlreadySubscribed(f"This connection is subscribed to {channel!r} already.")
+        limit = self.settings.max_subscriptions
+        if len(sink.subscriptions) >= limit:
+            raise TooManySubscriptions(
+                f"A connection may have {limit} subscriptions (setting max_subscriptions).",
+                limit=limit,
+            )
+        # Attached before anything is awaited: what is published meanwhile is in the feed.
+        subscription = self._hub.attach(sink, channel)
+        try:
+            await self._backfill.open(subscription.feed)
+            start = await self._backfill.start(subscription.feed, since)
+        except BaseException:
+            self._detach(subscription)
+            raise
+        if sink.closed or sink.subscriptions.get(channel) is not subscription:
+            self._detach(subscription)
+            return  # the client left while we asked
+        announce(start.position, start.gap)
+        self._hub.begin(subscription, start)
+
+    def unsubscribe(self, sink: Sink, channel: str) -> None:
+        """:raises NotSubscribed:"""
+        subscription = sink.subscriptions.get(channel)
+        if subscription is None:
+            raise NotSubscribed(f"This connection is not subscribed to {channel!r}.")
+        self._detach(subscription)
+
+    async def history(self, channel: str, since: str | None, limit: int | None) -> History:
+        """A page of the channel's history; from the beginning where ``since`` is not given.
+
+        :raises BadSince:
+        :raises BrokerUnavailable:
+        """
+        start = starts(since or "all", [channel], now_ms=self.now_ms())[channel]
+        count = min(limit or DEFAULT_HISTORY_LIMIT, MAX_HISTORY_LIMIT)
+        return await self.broker.history(channel, start, count)
+
+    async def close(self) -> None:
+        """Let go of everything; connections must be gone."""
+        await self._backfill.close()
+        await self.broker.close()
+
+    def sweep(self) -> bool:
+        """Keep-alive's turn; True when it wants another at once."""
+        return self.keepalive.sweep(self._clock())
+
+    def _detach(self, subscription: Subscription) -> None:
+        abandoned = self._hub.detach(subscription)
+        if abandoned is not None:
+            self._backfill.abandon(abandoned)
+
+    def _blocked(self, sink: Sink) -> None:
+        self._hub.blocked(sink)
+        connection = self.connections.get(sink)
+        if connection is not None:
+            self.keepalive.blocked(connection, self._clock())
+
+    def _drained(self, sink: Sink) -> None:
+        connection = self.connections.get(sink)
+        if connection is not None:
+            self.keepalive.drained(connection)
+        self._hub.drained(sink)
+
+    def _page_at_hand(self, subscription: Subscription) -> None:
+        self._hub.behind(subscription)

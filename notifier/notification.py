@@ -1,0 +1,322 @@
+"""What a producer sends, and what becomes of it.
+
+A *notification* is what a producer sends. It is validated here, once; from then on its own
+fields are opaque JSON bytes. A *draft* is such a notification on its way into one channel. Given
+an offset it is a *publication*, and its *position* says where it stands: ``epoch:offset``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import difflib
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from notifier.durations import parse_duration
+from notifier.errors import BadField, NotifierError, UnknownField
+from notifier.instants import format_instant, parse_instant
+
+# --- positions -------------------------------------------------------------------------------
+
+_POSITION = re.compile(r"([0-9A-Za-z]{1,32}):(0|[1-9][0-9]{0,17})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a channel's log: *after* the publication with this offset.
+
+    :param epoch: the log's random tag, letters and digits.
+    :param offset: 0 is the place before the first publication.
+    """
+
+    epoch: str
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """:raises ValueError: when the text is not ``epoch:offset``."""
+        match = _POSITION.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text[:60]!r} is not a position such as k3Jd9wQa:42")
+        return cls(match[1], int(match[2]))
+
+
+# --- the rules of the fields -----------------------------------------------------------------
+
+_PRIORITIES = {"min": 1, "low": 2, "default": 3, "high": 4, "max": 5, "urgent": 5}
+_LINK_SCHEMES = frozenset({"http", "https", "mailto", "tel", "sms", "geo"})
+
+
+def _priority(value: object) -> object:
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in _PRIORITIES:
+            return _PRIORITIES[word]
+        value = int(word) if word.isascii() and word.isdigit() and len(word) < 4 else value
+    if type(value) is not int or not 1 <= value <= 5:
+        raise ValueError("must be 1 to 5, or one of min, low, default, high, max")
+    return value
+
+
+def _tags(value: object) -> object:
+    if isinstance(value, str):
+        return [tag for tag in (part.strip() for part in value.split(",")) if tag]
+    return value
+
+
+def _link(value: str) -> str:
+    try:
+        scheme = urlsplit(value).scheme
+    except ValueError:
+        raise ValueError("must be a URL") from None
+    if scheme.lower() in _LINK_SCHEMES or (not scheme and value.startswith("/")):
+        return value
+    raise ValueError(f"must be a URL that starts with one of {', '.join(sorted(_LINK_SCHEMES))}")
+
+
+def _web_address(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        raise ValueError("must be a URL") from None
+    if parts.scheme.lower() in ("http", "https") or (not parts.scheme and value.startswith("/")):
+        return value
+    raise ValueError("must be an http or https URL")
+
+
+def _base64(value: str) -> str:
+    try:
+        base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("must be base64 (RFC 4648 §4, padded)") from None
+    return value
+
+
+def _expiry(value: object) -> object:
+    """Seconds from now as a float, or milliseconds since 1970 as an int."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("must be a duration such as 10m, a number of seconds, or a time")
+    if not isinstance(value, str):
+        return _positive(float(value))
+    try:
+        return _positive(parse_duration(value))
+    except ValueError:
+        pass
+    try:
+        return parse_instant(value)
+    except ValueError:
+        raise ValueError("must be a duration such as 10m, or an RFC 3339 time") from None
+
+
+def _positive(seconds: float) -> float:
+    if not 0 < seconds <= 10 * 366 * 86400:
+        raise ValueError("must be more than nothing and at most ten years")
+    return seconds
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must hold printable characters only")
+    return value
+
+
+Link = Annotated[str, Field(max_length=2048), AfterValidator(_link)]
+WebAddress = Annotated[str, Field(max_length=2048), AfterValidator(_web_address)]
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+
+
+class Action(BaseModel):
+    """Something the reader may do: open a page (``view``) or send a request (``http``)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    action: Literal["view", "http"]
+    label: Annotated[str, Field(min_length=1, max_length=200)]
+    url: WebAddress
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] | None = None
+    headers: dict[str, str] | None = None
+    body: str | None = None
+
+
+class Notification(BaseModel):
+    """What a producer sends: where to, and what. Made by :meth:`parse`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    channel: Any = None
+    channels: list[Any] | None = None
+    id: Name | None = None
+
+    title: Annotated[str, Field(max_length=1000)] | None = None
+    message: str | None = None
+    priority: Annotated[int, BeforeValidator(_priority)] | None = None
+    tags: (
+        Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=100)]],
+            Field(max_length=50),
+            BeforeValidator(_tags),
+        ]
+        | None
+    ) = None
+    click: Link | None = None
+    icon: WebAddress | None = None
+    actions: Annotated[list[Action], Field(max_length=10)] | None = None
+    data: Any = None
+    key: Name | None = None
+    expires: Annotated[float | int, BeforeValidator(_expiry)] | None = None
+    content_type: Annotated[str, Field(max_length=200), AfterValidator(_printable)] | None = None
+    data_base64: Annotated[str, AfterValidator(_base64)] | None = None
+
+    @classmethod
+    def parse(cls, fields: object) -> Notification:
+        """The notification, or the first rule it breaks.
+
+        A field that is ``null`` counts as absent, except ``data``, which may be any JSON.
+
+        :raises UnknownField:
+        :raises BadField:
+        """
+        if not isinstance(fields, Mapping):
+            raise BadField("A notification must be a JSON object.", field="")
+        present = {k: v for k, v in fields.items() if v is not None or k == "data"}
+        try:
+            notification = cls.model_validate(present)
+        except ValidationError as error:
+            raise _translated(error) from None
+        if not present.keys() & _CONTENT:
+            raise BadField(
+                "There is nothing to show: give at least one of message, title, data, data_base64.",
+                field="message",
+            )
+        return notification
+
+    def fingerprint(self) -> bytes:
+        """16 bytes that tell two bodies sent under one idempotency key apart."""
+        return hashlib.blake2b(self._json(), digest_size=16).digest()
+
+    def draft(self, channel: str, *, id: str, now_ms: int) -> Draft:
+        """The notification on its way into ``channel``.
+
+        :raises BadField: when it has expired already.
+        """
+        expires_ms: int | None = None
+        body = self._json(exclude=_ENVELOPE)[1:-1]
+        if self.expires is not None:
+            expires_ms = (
+                self.expires
+                if isinstance(self.expires, int)
+                else now_ms + round(self.expires * 1000)
+            )
+            if expires_ms <= now_ms:
+                raise BadField("expires is in the past.", field="expires")
+            comma = b"," if body else b""
+            body += comma + b'"expires":"' + format_instant(expires_ms).encode() + b'"'
+        return Draft(channel, id, now_ms, body, self.key, expires_ms)
+
+    def _json(self, exclude: set[str] | None = None) -> bytes:
+        return self.__pydantic_serializer__.to_json(self, exclude=exclude, exclude_unset=True)
+
+
+_ENVELOPE = {"channel", "channels", "id", "expires"}
+_CONTENT = {"title", "message", "data", "data_base64"}
+FIELDS = frozenset(Notification.model_fields)
+
+
+def _translated(error: ValidationError) -> NotifierError:
+    """The first thing wrong, in the user's words."""
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    # A misspelt name also leaves the right one missing: the misspelling is what to tell.
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+    where = [str(part) for part in first["loc"] if not str(part).startswith("function-")]
+    field = ".".join(where)
+    if first["type"] == "extra_forbidden":
+        known = Action.model_fields if where[0] == "actions" else Notification.model_fields
+        return unknown_field(field, where[-1], known)
+    rule = first["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
+    return BadField(f"{field}: {rule[:1].lower()}{rule[1:]}.", field=field)
+
+
+def unknown_field(field: str, name: str, known: Mapping[str, Any] | frozenset[str]) -> UnknownField:
+    """The refusal that names the nearest known field."""
+    near = difflib.get_close_matches(name.lower(), list(known), n=1)
+    if near:
+        return UnknownField(
+            f"There is no field {field[:60]!r}. Did you mean {near[0]!r}?",
+            field=field[:60],
+            nearest=near[0],
+        )
+    return UnknownField(
+        f"There is no field {field[:60]!r}. Known fields: {', '.join(sorted(known))}.",
+        field=field[:60],
+    )
+
+
+# --- in a channel ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A notification on its way into one channel, still without an offset.
+
+    :param body: the members of its JSON object, without the braces; may be empty.
+    """
+
+    channel: str
+    id: str
+    time_ms: int
+    body: bytes
+    key: str | None = None
+    expires_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A notification that has its place in a channel.
+
+    :param position: ``None`` in an ephemeral channel.
+    :param body: as in :class:`Draft`.
+    """
+
+    channel: str
+    position: Position | None
+    id: str
+    time_ms: int
+    body: bytes
+    key: str | None = None
+    expires_ms: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes it is reckoned at where memory is bounded: its body and the objects around it."""
+        return len(self.body) + 400
+
+    def expired(self, now_ms: int) -> bool:
+        return self.expires_ms is not None and self.expires_ms <= now_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Publications that can't be delivered: those strictly between two positions.
+
+    :param after: the last one the subscriber has; ``None`` when that is not known.
+    :param before: the next one it will get.
+    """
+
+    channel: str
+    after: Position | None
+    before: Position
+
+    @property
+    def position(self) -> Position:
+        """Where its reader is, having been told."""
+        return Position(self.before.epoch, self.before.offset - 1)

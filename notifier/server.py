@@ -1,0 +1,168 @@
+"""The composition root: from settings to a running server, and its orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from handlers.routes import application
+from notifier import logs
+from notifier.assets import static_path
+from notifier.brokers.memory import MemoryBroker
+from notifier.channels import Namespaces
+from notifier.config import Settings
+from notifier.drain import Drain, by_chance
+from notifier.node import Node, wall_clock_ms
+
+log = logging.getLogger("notifier.server")
+
+SWEEP_SECONDS = 1.0
+# Connections the kernel holds for us while the loop is busy: a reconnect storm's worth.
+BACKLOG = 4096
+
+
+class Server:
+    """A node behind its listening sockets.
+
+    ::
+
+        server = Server(settings)
+        await server.start()
+        …
+        await server.stop()        # at once, or
+        await server.drain()       # clients are sent away one by one, then stop
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        namespaces = settings.channel_namespaces()
+        self.settings = settings
+        self._broker = _memory_broker(settings, namespaces)
+        self.node = Node(settings, self._broker, namespaces)
+        self._http = HTTPServer(
+            application(self.node, static_path()),
+            max_header_size=settings.max_header_bytes,
+            idle_connection_timeout=settings.header_timeout,
+            body_timeout=settings.body_timeout,
+            max_body_size=settings.max_body_bytes,
+            # Tornado closes a stream that has more than this unread by us.
+            max_buffer_size=2 * max(settings.max_body_bytes, settings.max_message_bytes) + 65536,
+        )
+        self._sockets: list[socket.socket] = []
+        self._sweeper: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        return int(self._sockets[0].getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        host = self.settings.host
+        if host in ("0.0.0.0", "::", ""):
+            host = "127.0.0.1"
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    async def start(self) -> None:
+        """Listen.
+
+        :raises OSError: the address can't be had.
+        """
+        self._sockets = bind_sockets(
+            self.settings.port, address=self.settings.host, backlog=BACKLOG
+        )
+        await self._broker.open()
+        self._sweeper = asyncio.create_task(self._sweep())
+        self._http.add_sockets(self._sockets)
+        logs.event(log, logging.INFO, "server.listening", url=self.url)
+
+    async def drain(self) -> None:
+        """Refuse who is new, send away who is here, then stop."""
+        self.node.draining = True
+        logs.event(
+            log,
+            logging.INFO,
+            "server.draining",
+            connections=len(self.node.connections),
+            seconds=self.settings.drain_seconds,
+        )
+        self._http.stop()
+        await Drain(self.node, seconds=self.settings.drain_seconds, shuffle=by_chance).run()
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Stop at once."""
+        self.node.draining = True
+        self._http.stop()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+        for connection in list(self.node.connections.values()):
+            connection.sink.abort()
+        await self._http.close_all_connections()
+        await self.node.close()
+        logs.event(log, logging.INFO, "server.stopped")
+
+    async def _sweep(self) -> None:
+        """Keep-alive and housekeeping, for as long as the server runs."""
+        while True:
+            try:
+                more = self.node.sweep()
+                self._broker.sweep()
+            except Exception as error:  # noqa: BLE001
+                # One bad connection must not end everybody's keep-alive.
+                logs.event(log, logging.ERROR, "sweep.failed", exc_info=error)
+                more = False
+            await asyncio.sleep(0 if more else SWEEP_SECONDS)
+
+
+def _memory_broker(settings: Settings, namespaces: Namespaces) -> MemoryBroker:
+    return MemoryBroker(
+        namespaces,
+        history_bytes=settings.history_bytes,
+        max_channels=settings.max_channels,
+        idempotency_ttl=settings.idempotency_ttl,
+        max_idempotency_keys=settings.max_idempotency_keys,
+        now_ms=wall_clock_ms,
+    )
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal stops at once."""
+    server = Server(settings)
+    await server.start()
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    insisted = asyncio.Event()
+
+    def on_signal() -> None:
+        if asked.is_set():
+            insisted.set()
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        await asked.wait()
+        draining = asyncio.create_task(server.drain())
+        insisting = asyncio.create_task(insisted.wait())
+        await asyncio.wait([draining, insisting], return_when=asyncio.FIRST_COMPLETED)
+        insisting.cancel()
+        if not draining.done():
+            draining.cancel()
+            await asyncio.gather(draining, return_exceptions=True)
+            await server.stop()
+        else:
+            draining.result()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def run(settings: Settings) -> int:
+    """Serve until told to stop; the process's exit status."""
+    asyncio.run(serve(settings))
+    return 0

@@ -1,0 +1,228 @@
+"""A client's native protocol, as a state machine without input or output.
+
+Feed it what the client sent; it answers what to do: a command to run, a message to send, or a
+close. It knows no sockets, no loop and no clock, so every path of it can be tested by calling it.
+
+::
+
+            drain            close
+    OPEN ─────────▶ LEAVING ───────▶ CLOSED
+      └─────────────── close ──────────▲
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from notifier.channels import check_channel
+from notifier.errors import (
+    BadField,
+    BadJSON,
+    BadMessage,
+    Draining,
+    NotifierError,
+    UnknownType,
+)
+from notifier.jsontext import parse_json
+from notifier.notification import FIELDS, unknown_field
+from notifier.wire import messages
+from notifier.wire.messages import Ref
+
+# Messages that are not JSON objects, before we conclude that the peer speaks something else.
+MAX_STRIKES = 3
+
+_MAX_REF = 200
+
+
+class State(Enum):
+    OPEN = "open"
+    LEAVING = "leaving"  # told to reconnect; receives until its slot has passed
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    channel: str
+    since: str | None
+    ref: Ref = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    channel: str
+    ref: Ref = None
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """``fields``: the notification's, not yet validated."""
+
+    fields: Mapping[str, Any]
+    ref: Ref = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadHistory:
+    channel: str
+    since: str | None
+    limit: int | None
+    ref: Ref = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    ref: Ref = None
+
+
+Command = Subscribe | Unsubscribe | Publish | ReadHistory | Ping
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this message to the client."""
+
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the connection; nothing is sent after."""
+
+    code: int
+    reason: str
+
+
+Step = Command | Send | Close
+
+# What each type of message may carry besides type and ref.
+_MEMBERS: dict[str, frozenset[str]] = {
+    "subscribe": frozenset({"channel", "since"}),
+    "unsubscribe": frozenset({"channel"}),
+    "publish": FIELDS,
+    "history": frozenset({"channel", "since", "limit"}),
+    "ping": frozenset(),
+}
+
+# What is refused in which state, beyond CLOSED, where everything is.
+_REFUSED: dict[State, frozenset[str]] = {
+    State.OPEN: frozenset(),
+    State.LEAVING: frozenset({"subscribe"}),
+    State.CLOSED: frozenset(_MEMBERS),
+}
+
+
+class Session:
+    """One client's side of the conversation."""
+
+    def __init__(self) -> None:
+        self.state = State.OPEN
+        self._strikes = 0
+
+    def receive(self, message: str | bytes) -> list[Step]:
+        """What to do about a message from the client, in order."""
+        if self.state is State.CLOSED:
+            return []
+        ref: Ref = None
+        try:
+            parsed = _object(message)
+            self._strikes = 0
+            ref = _ref(parsed)
+            return [self._command(parsed, ref)]
+        except (BadJSON, BadMessage) as refusal:
+            self._strikes += 1
+            answer: list[Step] = [Send(messages.error(refusal, ref))]
+            if self._strikes >= MAX_STRIKES:
+                answer.append(
+                    self.close(BadMessage.close_code, "this is not the notifier.v1 protocol")
+                )
+            return answer
+        except NotifierError as refusal:
+            return [Send(messages.error(refusal, ref))]
+
+    def drain(self, after_ms: int) -> list[Send]:
+        """The node leaves: tell the client when to come back elsewhere."""
+        if self.state is not State.OPEN:
+            return []
+        self.state = State.LEAVING
+        return [Send(messages.reconnect(after_ms))]
+
+    def close(self, code: int, reason: str) -> Close:
+        self.state = State.CLOSED
+        return Close(code, reason)
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        self.state = State.CLOSED
+
+    def _command(self, parsed: dict[str, Any], ref: Ref) -> Command:
+        kind = parsed.pop("type", None)
+        if not isinstance(kind, str) or kind not in _MEMBERS:
+            raise _unknown_type(kind)
+        if kind in _REFUSED[self.state]:
+            raise Draining("This node is about to leave: subscribe where you reconnect to.")
+        for name in parsed:
+            if name not in _MEMBERS[kind]:
+                raise unknown_field(name, name, _MEMBERS[kind])
+        match kind:
+            case "subscribe":
+                return Subscribe(check_channel(parsed.get("channel")), _since(parsed), ref)
+            case "unsubscribe":
+                return Unsubscribe(check_channel(parsed.get("channel")), ref)
+            case "publish":
+                return Publish(parsed, ref)
+            case "history":
+                channel = check_channel(parsed.get("channel"))
+                return ReadHistory(channel, _since(parsed), _limit(parsed), ref)
+            case _:
+                return Ping(ref)
+
+
+def _object(message: str | bytes) -> dict[str, Any]:
+    if isinstance(message, bytes):
+        raise BadMessage("Commands are text messages, this was a binary one.")
+    parsed = parse_json(message)
+    if not isinstance(parsed, dict):
+        raise BadMessage("A command is a JSON object.")
+    return parsed
+
+
+def _ref(parsed: dict[str, Any]) -> Ref:
+    ref = parsed.pop("ref", None)
+    if ref is None or (type(ref) is int and abs(ref) < 2**63):
+        return ref
+    if isinstance(ref, str) and len(ref) <= _MAX_REF:
+        return ref
+    raise BadField(f"ref is a string of at most {_MAX_REF} characters or an integer.", field="ref")
+
+
+def _unknown_type(kind: object) -> UnknownType:
+    known = ", ".join(_MEMBERS)
+    if kind is None:
+        return UnknownType(f"The message has no type. It is one of {known}.")
+    near = difflib.get_close_matches(str(kind)[:60], list(_MEMBERS), n=1)
+    if near:
+        return UnknownType(
+            f"There is no type {str(kind)[:60]!r}. Did you mean {near[0]!r}?",
+            nearest=near[0],
+        )
+    return UnknownType(f"There is no type {str(kind)[:60]!r}. It is one of {known}.")
+
+
+def _since(parsed: dict[str, Any]) -> str | None:
+    since = parsed.get("since")
+    if type(since) is int:
+        return str(since)  # a count (-20) or seconds
+    if since is None or isinstance(since, str):
+        return since
+    raise BadField("since is a string.", field="since")
+
+
+def _limit(parsed: dict[str, Any]) -> int | None:
+    limit = parsed.get("limit")
+    if limit is None or (type(limit) is int and limit > 0):
+        return limit
+    raise BadField("limit is an integer above 0.", field="limit")

@@ -1,0 +1,178 @@
+"""A connection's outlet: the one door for every byte that goes to it.
+
+The fan-out calls ``send`` of the socket itself; everything else (replies, pings, pongs, Close)
+goes through :meth:`Sink.write`. When the kernel takes less than it was given, the sink *blocks*:
+it hands the stream the rest of the one frame that was cut, leaves live in every feed, and goes on
+when the stream has got rid of it. So a slow client costs its cursors and one frame, never a queue
+of copies; and what is written in the meantime waits behind that frame, never inside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from notifier.wire.prepared import Format
+
+if TYPE_CHECKING:
+    from notifier.subscription import Subscription
+
+
+class Flush(Protocol):
+    """A write on its way: done when its bytes have left for the kernel."""
+
+    def add_done_callback(self, callback: Callable[[Flush], object], /) -> None: ...
+
+
+class Stream(Protocol):
+    """What a sink needs of a connection. ``handlers/stream.py`` makes one of Tornado's."""
+
+    def send(self, data: bytes) -> int:
+        """Give the kernel what it takes at once.
+
+        :raises BlockingIOError: it takes nothing.
+        :raises OSError: the connection is gone.
+        """
+
+    def write(self, data: bytes | memoryview) -> Flush:
+        """Send all of it, in the order of the calls, as soon as may be."""
+
+    def writing(self) -> bool:
+        """Whether some of what was written has not left yet."""
+
+    def pending(self) -> int:
+        """Bytes that ``write`` took and the kernel has not."""
+
+    def unread(self) -> int:
+        """Bytes the peer has not acknowledged, here and in the kernel."""
+
+    def abort(self) -> None:
+        """Tear the connection down, now."""
+
+
+class Sink:
+    """One connection's outlet.
+
+    :param format: the wire format its publications are sent in.
+    :param max_pending_bytes: of replies and the like that the peer does not read; over it the
+        connection is torn down.
+    :param on_blocked: told when the sink blocks; its subscriptions must leave live.
+    :param on_drained: told when it can be written to again.
+    """
+
+    __slots__ = ("_gate", "_max_pending", "_on_blocked", "_on_drained", "_stream", "blocked",
+                 "closed", "format", "send", "subscriptions")  # fmt: skip
+
+    def __init__(
+        self,
+        stream: Stream,
+        format: Format,
+        *,
+        max_pending_bytes: int,
+        on_blocked: Callable[[Sink], None],
+        on_drained: Callable[[Sink], None],
+    ) -> None:
+        self._stream = stream
+        self.send = stream.send
+        self.format = format
+        self.blocked = False
+        self.closed = False
+        self.subscriptions: dict[str, Subscription] = {}
+        self._gate: Flush | None = None
+        self._max_pending = max_pending_bytes
+        self._on_blocked = on_blocked
+        self._on_drained = on_drained
+
+    def write(self, frame: bytes) -> Flush | None:
+        """Send one whole frame, after everything before it. ``None`` once closed."""
+        if self.closed:
+            return None
+        return self._hand_over(frame)
+
+    def finish(self, frame: bytes) -> Flush | None:
+        """Send the last frame there will be."""
+        flush = self.write(frame)
+        self.closed = True
+        return flush
+
+    def push(self, frames: list[bytes]) -> int:
+        """Send publications; how many frames were taken.
+
+        A frame that was cut counts as taken: the sink is then blocked, and the next one is the
+        cursor. Not to be called while blocked.
+        """
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        try:
+            sent = self.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.abort()
+            return 0
+        if sent == len(data):
+            return len(frames)
+        return self.spill(frames, sent)
+
+    def spill(self, frames: list[bytes], sent: int) -> int:
+        """The kernel took ``sent`` bytes of these frames and no more; how many are taken."""
+        for index, frame in enumerate(frames):
+            if sent < len(frame):
+                # Only this frame's own bytes: a slice of the joined batch would pin all of the
+                # batch for every stuck client. Whole when nothing went: it is also how we
+                # learn that the socket is writable again.
+                self._hand_over(memoryview(frame)[sent:])
+                return index + 1
+            sent -= len(frame)
+        raise AssertionError("a spill without a cut frame")
+
+    async def drained(self) -> None:
+        """Wait until nothing written is pending; what was published may be.
+
+        Who reads from a connection waits here before reading on: a client that asks but does
+        not read its answers is then not read either.
+        """
+        while self._gate is not None and not self.closed:
+            flushed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._gate.add_done_callback(partial(_settle, flushed))
+            await flushed
+
+    def unread(self) -> int:
+        """Bytes the peer has not acknowledged."""
+        return 0 if self.closed else self._stream.unread()
+
+    def abort(self) -> None:
+        """Tear the connection down: no byte, no Close frame, will reach the peer."""
+        self.closed = True
+        self._stream.abort()
+
+    def _hand_over(self, data: bytes | memoryview) -> Flush | None:
+        try:
+            flush = self._stream.write(data)
+        except OSError:
+            self.abort()
+            return None
+        if self._stream.writing():
+            if self._stream.pending() > self._max_pending + len(data):
+                self.abort()
+                return None
+            self._gate = flush
+            if not self.blocked:
+                self.blocked = True
+                self._on_blocked(self)
+            flush.add_done_callback(self._flushed)
+        return flush
+
+    def _flushed(self, flush: Flush) -> None:
+        # A later write has a future of its own, and the gate is the last of them.
+        if flush is not self._gate or self.closed:
+            return
+        self._gate = None
+        self.blocked = False
+        self._on_drained(self)
+
+
+def _settle(waiter: asyncio.Future[None], _: Flush) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,55 @@
+"""One subscriber's cursor on one channel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from notifier.notification import Position
+from notifier.wire.prepared import Prepared
+
+if TYPE_CHECKING:
+    from notifier.feed import Feed
+    from notifier.sink import Sink
+
+
+class Standing(Enum):
+    """Where a subscription stands.
+
+    ::
+
+        JOINING ──begin──▶ BEHIND ◀──fell behind── LIVE
+                             │  ▲ ╲───caught up────▶┘
+                  off the ring│  │page at hand
+                             ▼  │
+                            LOADING          any ──leave──▶ GONE
+    """
+
+    JOINING = "joining"  # attached, its start not yet known
+    BEHIND = "behind"  # catching up from the ring, or from a page of history
+    LOADING = "loading"  # waiting for a page of history
+    LIVE = "live"  # where the feed is; has no cursor of its own
+    GONE = "gone"
+
+
+class Subscription:
+    """A cursor on a feed, and the sink it delivers to.
+
+    :ivar cursor: sequence of the next item to deliver. Stale while LIVE.
+    :ivar after: position of the last item delivered, for when the cursor falls off the ring.
+    :ivar page: items of history to deliver before the ring.
+    :ivar slot: its place in the feed's lane while LIVE.
+    """
+
+    __slots__ = ("after", "cursor", "feed", "page", "send", "sink", "slot", "standing")
+
+    def __init__(self, feed: Feed, sink: Sink) -> None:
+        self.feed = feed
+        self.sink = sink
+        self.send: Callable[[bytes], int] = sink.send
+        self.standing = Standing.JOINING
+        self.cursor = 0
+        self.after: Position | None = None
+        self.page: list[Prepared] = []
+        self.slot = -1

@@ -1,0 +1,1 @@
+"""The bytes of each wire format. Pure: no loop, no sockets, no clock."""

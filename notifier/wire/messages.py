@@ -1,0 +1,126 @@
+"""The native protocol's messages: JSON objects with ``type`` first.
+
+Each function gives the UTF-8 bytes of one message a server sends.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic_core import to_json
+
+from notifier.errors import NotifierError
+from notifier.history import History
+from notifier.instants import format_instant
+from notifier.notification import Gap, Position, Publication
+
+PROTOCOL = "notifier.v1"
+
+Ref = str | int | None
+
+
+def welcome(*, connection: str, ping_interval_ms: int, version: str) -> bytes:
+    """The first message on a connection."""
+    return to_json(
+        {
+            "type": "welcome",
+            "connection": connection,
+            "ping_interval_ms": ping_interval_ms,
+            "version": version,
+        }
+    )
+
+
+def subscribed(
+    channel: str, *, position: Position | None, gap: Gap | None, ref: Ref = None
+) -> bytes:
+    """Everything after ``position`` follows on this connection; the gap came before it."""
+    message: dict[str, Any] = {
+        "type": "subscribed",
+        "channel": channel,
+        "position": _text(position),
+        "recovered": None if position is None else gap is None,
+    }
+    if gap is not None:
+        message["gap"] = _ends(gap)
+    return _with_ref(message, ref)
+
+
+def unsubscribed(channel: str, *, code: int, reason: str, ref: Ref = None) -> bytes:
+    """No more of this channel. Code 0: the client asked."""
+    return _with_ref(
+        {"type": "unsubscribed", "channel": channel, "code": code, "reason": reason}, ref
+    )
+
+
+def reply(result: bytes, ref: Ref) -> bytes:
+    """What a command gave, as JSON."""
+    return to_json({"type": "reply", "ref": ref})[:-1] + b',"result":' + result + b"}"
+
+
+def error(refusal: NotifierError, ref: Ref = None) -> bytes:
+    """What a command broke; the connection stays."""
+    return _with_ref({"type": "error", **refusal.describe()}, ref)
+
+
+def reconnect(after_ms: int) -> bytes:
+    """The node is leaving: stay and receive until then, then come back."""
+    return to_json({"type": "reconnect", "after_ms": after_ms})
+
+
+def item(item: Publication | Gap) -> bytes:
+    """A publication or a gap, as everybody on the channel gets it."""
+    if isinstance(item, Gap):
+        return to_json(
+            {
+                "type": "gap",
+                "channel": item.channel,
+                **_ends(item),
+            }
+        )
+    return (
+        b'{"type":"notification","channel":' + to_json(item.channel) + b"," + members(item) + b"}"
+    )
+
+
+def members(publication: Publication) -> bytes:
+    """The members of a publication's JSON object, without channel and braces."""
+    place = publication.position
+    head = to_json(
+        {
+            "position": _text(place),
+            "offset": None if place is None else place.offset,
+            "id": publication.id,
+            "time": format_instant(publication.time_ms),
+        }
+    )[1:-1]
+    return head + b"," + publication.body if publication.body else head
+
+
+def history(page: History) -> bytes:
+    """A page of history. ``next``: the ``since`` of the page after it; null when it is the last."""
+    gap = page.gap
+    last = page.publications[-1].position if page.publications else page.start
+    frame = {
+        "channel": page.channel,
+        "position": _text(page.head),
+        "recovered": None if page.head is None else gap is None,
+        **({} if gap is None else {"gap": _ends(gap)}),
+        "next": _text(last) if page.more else None,
+    }
+    publications = b",".join(b"{" + members(p) + b"}" for p in page.publications)
+    return to_json(frame)[:-1] + b',"publications":[' + publications + b"]}"
+
+
+def _ends(gap: Gap) -> dict[str, str | None]:
+    return {"after": _text(gap.after), "before": str(gap.before)}
+
+
+def _text(position: Position | None) -> str | None:
+    return None if position is None else str(position)
+
+
+def _with_ref(message: dict[str, Any], ref: Ref) -> bytes:
+    if ref is not None:
+        message["ref"] = ref
+    return to_json(message)

@@ -1,0 +1,37 @@
+"""Encode once: what a feed holds, with its bytes in each wire format that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from notifier.notification import Gap, Publication
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Format:
+    """A wire format: how one item looks on one kind of connection.
+
+    :param encode: the bytes of a publication or a gap, the same for every connection of the kind.
+    """
+
+    name: str
+    encode: Callable[[Publication | Gap], bytes]
+
+
+class Prepared:
+    """A publication (or a gap) and its bytes, made when first needed and then shared by all."""
+
+    __slots__ = ("_encoded", "item")
+
+    def __init__(self, item: Publication | Gap) -> None:
+        self.item = item
+        self._encoded: dict[Format, bytes] = {}
+
+    def encoded(self, format: Format) -> bytes:
+        """The bytes in that format; the very same object at every call."""
+        try:
+            return self._encoded[format]
+        except KeyError:
+            data = self._encoded[format] = format.encode(self.item)
+            return data
