@@ -61,17 +61,24 @@ class Protocol(WebSocketProtocol13):
                 self.fail(INVALID_DATA, "text that is not UTF-8")
                 return None
             return self._run_callback(self.handler.on_message, text)
-        if opcode == Opcode.CLOSE and data:
-            (code,) = struct.unpack_from("!H", data) if len(data) > 1 else (0,)
-            if not may_be_sent(code):
-                self.fail(PROTOCOL_ERROR, "a close code that must not be sent")
-                return None
-            try:
-                data[2:].decode()
-            except UnicodeDecodeError:
-                self.fail(INVALID_DATA, "a close reason that is not UTF-8")
-                return None
+        if opcode == Opcode.CLOSE:
+            self._handle_close(data)
+            return None
         return super()._handle_message(opcode, data)
+
+    def _handle_close(self, data: bytes) -> None:
+        """The peer's Close: answered, unless it is what we waited for."""
+        code = int.from_bytes(data[:2]) if len(data) > 1 else 0
+        if data and not may_be_sent(code):
+            self.fail(PROTOCOL_ERROR, "a close code that must not be sent")
+            return
+        try:
+            data[2:].decode()
+        except UnicodeDecodeError:
+            self.fail(INVALID_DATA, "a close reason that is not UTF-8")
+            return
+        super()._handle_message(Opcode.CLOSE, data)
+        self._abort()
 
     def fail(self, code: int, reason: str) -> None:
         """The peer broke the protocol: tell it, and stop reading."""
