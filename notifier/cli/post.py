@@ -6,7 +6,9 @@ import json
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+
+EXAMPLE = "http://127.0.0.1:8888"
 
 
 class Unreachable(Exception):
@@ -33,11 +35,9 @@ def post_json(url: str, path: str, *, body: object, timeout: float) -> Answer:
     :raises ValueError: if ``url`` is none.
     :raises Unreachable: if no whole answer came.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is not a URL such as http://127.0.0.1:8888")
+    parts, port = _split(url)
     connection_class = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    connection = connection_class(parts.hostname, parts.port, timeout=timeout)
+    connection = connection_class(parts.hostname or "", port, timeout=timeout)
     try:
         connection.request(
             "POST",
@@ -56,3 +56,14 @@ def post_json(url: str, path: str, *, body: object, timeout: float) -> Answer:
         raise Unreachable(f"what answers there is no HTTP server ({error})") from None
     finally:
         connection.close()
+
+
+def _split(url: str) -> tuple[SplitResult, int | None]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{url!r} is not a URL such as {EXAMPLE}: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is not a URL such as {EXAMPLE}")
+    return parts, port

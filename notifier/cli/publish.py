@@ -140,7 +140,7 @@ def _parse(data: str) -> Any:
 def _show(answer: Answer, channel: str) -> None:
     result = answer.json()
     if not isinstance(result, dict):
-        raise fail(Exit.REFUSED, "this server speaks another language", [escape(answer.body[:200])])
+        raise fail(Exit.REFUSED, "what answers there is no notifier", [escape(answer.body[:200])])
     subscribers = result.get("subscribers", 0)
     position = result.get("position")
     say(
