@@ -58,18 +58,20 @@ export class Card {
     this.element.dataset.priority = PRIORITIES[n.priority] ? n.priority : 3;
     this.element.dataset.id = n.id;
     this.element.dataset.position = n.position ?? "";
-    const body = make("div", { className: "card-body" }, this.#head(n), message(n));
-    body.append(...[this.#picture(n), data(n), actions(n), this.#foot(n)].filter(Boolean));
+    const below = text(n.title) ? message(n) : null;
+    const parts = [this.#head(n), below, this.#picture(n), data(n), actions(n), this.#foot(n)];
+    const body = make("div", { className: "card-body" }, ...parts);
     this.element.replaceChildren(...[icon(n), body].filter(Boolean));
     this.tick();
   }
 
   #head(n) {
     const title = text(n.title);
-    const heading = title && make("h3", {}, link(n.click, {}, title) ?? title);
+    const first = title ? make("h3", {}, link(n.click, {}, title) ?? title) : message(n);
     const label = PRIORITIES[n.priority];
     const priority = label ? make("span", { className: "priority", textContent: label }) : null;
-    return make("div", { className: "card-head" }, heading, priority, this.#time);
+    const heading = make("div", { className: "heading" }, first, priority);
+    return make("div", { className: "card-head" }, heading, this.#time);
   }
 
   #foot(n) {
@@ -111,10 +113,7 @@ function moment(n, time) {
 
 function message(n) {
   const body = text(n.message);
-  if (body) return make("p", { className: "message", textContent: body });
-  return text(n.title) || n.data !== undefined || n.data_base64
-    ? ""
-    : make("p", { className: "message none", textContent: "No message" });
+  return body && make("p", { className: "message", textContent: body });
 }
 
 function icon(n) {

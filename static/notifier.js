@@ -418,9 +418,11 @@ export class Notifier extends EventTarget {
       this.#clearRetry();
       this.#retry = this.#after(wait, () => this.#dial());
       this.#setState("waiting", { ...this.#state, retryAt: now + wait });
-    } else if (this.#current?.welcomed && now - this.#current.heardAt >= PROBE_AFTER) {
-      this.#ping(this.#current);
+      return;
     }
+    const connection = this.#current;
+    if (!connection?.welcomed || !connection.answered) return; // nobody to ask, or asked already
+    if (now - connection.heardAt >= PROBE_AFTER) this.#ping(connection);
   };
 
   #setState(state, { retryAt = null, code = null, reason = "" } = {}) {

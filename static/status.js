@@ -29,8 +29,10 @@ export class Status {
 
   #show(state) {
     this.#state = state;
-    const { state: name, code, reason } = state;
+    const { state: name, attempt, code, reason } = state;
     byId("status").dataset.state = name;
+    const again = name === "connecting" && attempt > 0;
+    byId("status").classList.toggle("trouble", again || name === "waiting" || name === "failed");
     byId("status").title = name === "open" ? "" : [reason, code].filter(Boolean).join(" · ");
     const why = name === "failed" && reason ? `: ${reason}${code ? ` (${code})` : ""}` : "";
     byId("status-text").textContent = TEXTS[name] + why;

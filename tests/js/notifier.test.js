@@ -285,6 +285,16 @@ test("a page that is shown again doubts a silent connection", async () => {
   assert.equal(world.socket.got("ping").length, 1);
 });
 
+test("a page that is shown again and again does not put off the verdict", async () => {
+  const { world, notifier } = await live();
+  for (let seconds = 0; seconds < 15; seconds += 1) {
+    world.clock.advance(1_000);
+    world.hide(false);
+  }
+  assert.equal(world.sockets[0].got("ping").length, 1);
+  assert.notEqual(notifier.state.state, "open");
+});
+
 for (const code of [1000, 1001, 1006, 1011, 1012, 1013, 4000, 4499]) {
   test(`close code ${code} means: come back`, async () => {
     const { world, notifier } = await live();

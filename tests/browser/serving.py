@@ -1,0 +1,82 @@
+"""A real server in a process of its own, for the browser to talk to."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import urllib.request
+from pathlib import Path
+from typing import Any, Self
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "notifier", "serve"]
+
+
+class Server:
+    """`notifier serve` with more arguments; ready when the constructor returns."""
+
+    def __init__(self, *arguments: str, port: int = 0) -> None:
+        self._process = subprocess.Popen(
+            [*COMMAND, "--port", str(port), *arguments],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.log: list[str] = []
+        self._listening = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        if not self._listening.wait(20) or self._process.poll() is not None:
+            self.kill()
+            raise RuntimeError("the server did not start:\n" + "".join(self.log))
+        [line] = [line for line in self.log if "server.listening" in line]
+        self.url = line.split("url=", 1)[1].split()[0].strip("\"'").rstrip("/")
+        self.port = int(self.url.rsplit(":", 1)[1])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.kill()
+
+    def notify(self, channel: str, /, **fields: Any) -> dict[str, Any]:
+        """Publishes with an HTTP POST, as any producer would."""
+        body = json.dumps({"channel": channel, **fields}).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/notify", body, headers)
+        with urllib.request.urlopen(request, timeout=10) as response:
+            answer: dict[str, Any] = json.load(response)
+        return answer
+
+    def terminate(self) -> None:
+        """Asks it to drain and leave; does not wait."""
+        self._process.terminate()
+
+    def wait(self, seconds: float = 20) -> int:
+        """Its exit status, once it has left."""
+        status = self._process.wait(seconds)
+        self._close()
+        return status
+
+    def kill(self) -> None:
+        """Ends it at once, as a crash would."""
+        self._process.kill()
+        self._process.wait()
+        self._close()
+
+    def _close(self) -> None:
+        self._reader.join(10)
+        if self._process.stderr:
+            self._process.stderr.close()
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.log.append(line)
+            if "server.listening" in line:
+                self._listening.set()
+        self._listening.set()
