@@ -43,14 +43,24 @@ class Server:
     def __exit__(self, *exc_info: object) -> None:
         self.kill()
 
-    def notify(self, channel: str, /, **fields: Any) -> dict[str, Any]:
+    def notify(self, channel: str, /, **fields: Any) -> None:
         """Publishes with an HTTP POST, as any producer would."""
         body = json.dumps({"channel": channel, **fields}).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}/notify", body, headers)
+        self._publish("POST", "/notify", body, "application/json")
+
+    def notify_all(self, notifications: list[dict[str, Any]], /) -> None:
+        """Publishes many in one POST; each names its channel."""
+        self._publish("POST", "/notify", json.dumps(notifications).encode(), "application/json")
+
+    def put(self, channel: str, content: bytes, content_type: str) -> None:
+        """Publishes bytes."""
+        self._publish("PUT", f"/notify/{channel}", content, content_type)
+
+    def _publish(self, method: str, path: str, body: bytes, content_type: str) -> None:
+        headers = {"Content-Type": content_type}
+        request = urllib.request.Request(self.url + path, body, headers, method=method)
         with urllib.request.urlopen(request, timeout=10) as response:
-            answer: dict[str, Any] = json.load(response)
-        return answer
+            response.read()
 
     def terminate(self) -> None:
         """Asks it to drain and leave; does not wait."""

@@ -121,16 +121,10 @@ def test_burst_is_shown_in_order_and_the_list_is_bounded(
     server: Server, open_page: OpenPage
 ) -> None:
     page = open_page(server.url)
-    page.evaluate(
-        """async () => {
-          const send = (i) => fetch("notify/alerts", {
-            method: "POST",
-            headers: {"Content-Type": "application/json"},
-            body: JSON.stringify({title: `n${i}`}),
-          });
-          for (let i = 0; i < 520; i += 1) await send(i);
-        }"""
-    )
+    for first in range(0, 520, 65):
+        server.notify_all(
+            [{"channel": "alerts", "title": f"n{number}"} for number in range(first, first + 65)]
+        )
     wait_for_card(page, "n519")
     assert titles(page) == [f"n{number}" for number in range(20, 520)]
     expect(page.locator("#end")).to_be_visible()
@@ -187,20 +181,15 @@ def test_fields_of_the_wrong_type_break_nothing(server: Server, open_page: OpenP
 
 def test_pictures_are_shown_and_other_bytes_offered(server: Server, open_page: OpenPage) -> None:
     page = open_page(server.url)
-    made = page.evaluate(
-        """async (picture) => {
-          const { Card } = await import("/static/card.js");
-          const of = (content_type) => new Card({channel: "c", id: "i", title: "t", position: "k:1",
-            time: "2026-11-22T17:24:00Z", content_type, data_base64: picture}).element;
-          const shown = of("image/png").querySelector("img");
-          document.body.append(shown);
-          await shown.decode();
-          const offered = of("text/html").querySelector("a");
-          return [shown.naturalWidth, offered.download, offered.textContent];
-        }""",
-        base64.b64encode(PIXEL).decode(),
-    )
-    assert made == [1, "i", f"Download text/html ({len(PIXEL)} bytes)"]
+    server.put("alerts", PIXEL, "image/png")
+    picture = page.locator(".card img.picture")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("async (image) => (await image.decode(), image.naturalWidth)") == 1
+    server.put("alerts", b"<script>1</script>", "application/x-thing")
+    link = page.get_by_role("link", name="Download application/x-thing (18 bytes)")
+    with page.expect_download() as download:
+        link.click()
+    assert download.value.path().read_bytes() == b"<script>1</script>"
 
 
 def test_page_forbids_inline_script_and_foreign_sources(
