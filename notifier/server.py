@@ -133,7 +133,6 @@ def _memory_broker(settings: Settings, namespaces: Namespaces) -> MemoryBroker:
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal stops at once."""
     server = Server(settings)
-    await server.start()
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
     insisted = asyncio.Event()
@@ -144,8 +143,10 @@ async def serve(settings: Settings) -> None:
         asked.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
+        # Before it says that it listens: who reads that may end it at once.
         loop.add_signal_handler(number, on_signal)
     try:
+        await server.start()
         await asked.wait()
         draining = asyncio.create_task(server.drain())
         insisting = asyncio.create_task(insisted.wait())
