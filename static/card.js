@@ -6,6 +6,7 @@ import { ago, exactly } from "./instants.js";
 const PRIORITIES = { 1: "Lowest", 2: "Low", 4: "High", 5: "Urgent" };
 const PICTURES = new Set(["image/png", "image/jpeg", "image/gif", "image/webp"]);
 const CHANNEL_COLOURS = 8;
+const HIGHLIGHT = 2_000;
 
 /** The colour a channel has everywhere on the page: the same on each visit. */
 export function colourOf(channel) {
@@ -20,6 +21,7 @@ export class Card {
   #time; // the <time> element
   #expires = NaN;
   #blob = null;
+  #calming = null;
 
   /** @param {import("./notifier.js").Notification} notification */
   constructor(notification) {
@@ -36,6 +38,8 @@ export class Card {
     // Taken off and put on in two frames, so that the highlight runs for each update.
     this.element.classList.remove("changed");
     requestAnimationFrame(() => this.element.classList.add("changed"));
+    clearTimeout(this.#calming);
+    this.#calming = setTimeout(() => this.element.classList.remove("changed"), HIGHLIGHT);
   }
 
   /** Keeps the relative time true. */
@@ -67,10 +71,9 @@ export class Card {
 
   #head(n) {
     const title = text(n.title);
-    const first = title ? make("h3", {}, link(n.click, {}, title) ?? title) : message(n);
-    const label = PRIORITIES[n.priority];
-    const priority = label ? make("span", { className: "priority", textContent: label }) : null;
-    const heading = make("div", { className: "heading" }, first, priority);
+    const heading = make("div", { className: "heading" });
+    if (title) heading.append(make("h3", {}, link(n.click, {}, title) ?? title), priority(n) ?? "");
+    else heading.append(message(n) ?? "");
     return make("div", { className: "card-head" }, heading, this.#time);
   }
 
@@ -82,6 +85,7 @@ export class Card {
       "div",
       { className: "card-foot" },
       channel,
+      text(n.title) ? null : priority(n),
       ...tags.map((tag) => make("span", { className: "tag", textContent: tag })),
       make("span", { className: "expiry", textContent: "Expired" }),
       this.#updates ? make("span", { className: "updates" }, `Updated ${times}`) : null,
@@ -109,6 +113,11 @@ export class Card {
 
 function moment(n, time) {
   return [exactly(time), n.position].filter(Boolean).join(" · ");
+}
+
+function priority(n) {
+  const label = PRIORITIES[n.priority];
+  return label ? make("span", { className: "priority", textContent: label }) : null;
 }
 
 function message(n) {

@@ -76,7 +76,7 @@ export class Channels {
   /** A channel that can't be had is given back to the box, to be mended. */
   #refused({ channel, message, temporary }) {
     if (!this.#chips.has(channel)) return;
-    this.#problem(`${channel}: ${message}`);
+    this.#problem(message.includes(channel) ? message : `${channel}: ${message}`);
     if (temporary) return;
     this.#drop(channel);
     byId("channel-name").value ||= channel;

@@ -103,6 +103,7 @@ export class Composer {
     this.#outcome.dataset.mood = mood;
     this.#outcome.title = title ?? "";
     this.#outcome.textContent = message;
+    if (mood) this.#outcome.scrollIntoView({ block: "nearest" });
   }
 
   /** The channel stays: who sends one often sends another. */

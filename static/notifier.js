@@ -226,10 +226,12 @@ export class Notifier extends EventTarget {
    * @returns {Subscription}
    */
   subscribe(channel, callback, { since } = {}) {
-    let log = this.#channels.get(channel);
+    const name = channel.normalize("NFC"); // as the server will call it
+    let log = this.#channels.get(name);
     if (!log) {
-      log = new Channel(channel, since ?? this.#since.get(channel));
-      this.#channels.set(channel, log);
+      log = new Channel(name, since ?? this.#since.get(name));
+      this.#since.delete(name); // a later subscription begins anew
+      this.#channels.set(name, log);
       for (const connection of this.#live()) this.#join(connection, log);
     }
     const listener = { callback };
@@ -241,7 +243,7 @@ export class Notifier extends EventTarget {
 
   /** Ends every listener on the channel. @param {string} channel */
   unsubscribe(channel) {
-    const log = this.#channels.get(channel);
+    const log = this.#channels.get(channel.normalize("NFC"));
     if (!log) return;
     log.listeners.clear();
     this.#drop(log);
@@ -382,7 +384,7 @@ export class Notifier extends EventTarget {
     this.#current = this.#successor;
     this.#successor = null;
     if (this.#current) {
-      if (this.#current.welcomed) this.#flush();
+      this.#flush();
       this.#setState(this.#current.welcomed ? "open" : "connecting", { code, reason });
     } else if (permanent) {
       this.#stop("failed", code, reason || `the server closed with ${code}`);
@@ -544,6 +546,7 @@ export class Notifier extends EventTarget {
     connection.joined.add(log);
     log.source = connection;
     log.asked = true;
+    log.refusals = 0;
     log.position = message.position;
     log.recovered = message.recovered ?? null;
     const { channel, position } = message;

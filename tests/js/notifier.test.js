@@ -132,6 +132,16 @@ test("a listener that throws stops neither the others nor the client", async (co
   assert.deepEqual(reported, ["mine", "mine"]);
 });
 
+test("a channel's name is compared as the server writes it", async () => {
+  const { world, notifier } = await live({ channel: "caf\u00e9" });
+  notifier.subscribe("cafe\u0301", (n) => world.received.push(n));
+  world.socket.notify("caf\u00e9", "k:1");
+  assert.equal(world.socket.got("subscribe").length, 1);
+  assert.equal(world.received.length, 2);
+  notifier.unsubscribe("cafe\u0301");
+  assert.equal(world.socket.got("unsubscribe").length, 1);
+});
+
 // --- resuming -------------------------------------------------------------------------------------
 
 test("every channel resumes from its own position", async () => {
@@ -158,6 +168,9 @@ test("the caller's own positions are used for the first connection", async () =>
   notifier.subscribe("alerts", () => {});
   await settled();
   assert.equal(world.socket.accept().got("subscribe")[0].since, "k:41");
+  notifier.unsubscribe("alerts");
+  notifier.subscribe("alerts", () => {});
+  assert.equal(world.socket.got("subscribe")[1].since, undefined);
 });
 
 test("a start that was never confirmed is asked for again", async () => {
@@ -474,6 +487,19 @@ test("a server that closes before the hand-over is done makes the new connection
   assert.equal(notifier.state.state, "open");
   assert.equal(world.sockets.length, 2);
   assert.deepEqual(world.positions, ["k:1"]);
+});
+
+test("what is asked in the middle of a hand-over that fails is sent on the new connection", async () => {
+  const { world, notifier } = await live();
+  const [old] = world.sockets;
+  old.tell({ type: "reconnect", after_ms: 0 });
+  world.clock.advance(0);
+  const next = world.socket.accept({ welcome: false });
+  const promise = notifier.publish("alerts", "lost");
+  old.drop(4000, "draining");
+  await assert.rejects(promise, { outcome: "unknown" });
+  notifier.publish("alerts", "kept");
+  assert.equal(next.got("publish")[0].message, "kept");
 });
 
 test("a server that closes before the slot is come back to with back-off", async () => {
