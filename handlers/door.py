@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from pydantic_core import to_json
 from tornado.httputil import HTTPServerRequest
@@ -13,13 +14,14 @@ from notifier import logs
 from notifier.auth.origin import check_host, check_origin
 from notifier.config import Settings
 from notifier.errors import (
-    BadBody,
+    BadParameter,
     BadRequest,
-    ForeignOrigin,
+    HeaderTooLarge,
     InternalError,
     MethodNotAllowed,
     NoSuchResource,
     NotifierError,
+    UnsupportedCoding,
 )
 
 log = logging.getLogger("notifier.http")
@@ -35,9 +37,16 @@ CONTENT_SECURITY_POLICY = (
 def admit(request: HTTPServerRequest, settings: Settings, policy: Policy) -> None:
     """Let the request in.
 
+    :raises HeaderTooLarge:
     :raises ForeignHost:
     :raises ForeignOrigin:
     """
+    limit = settings.max_header_bytes
+    if _head_size(request) > limit:
+        raise HeaderTooLarge(
+            f"The head of the request is over {limit} bytes (setting max_header_bytes).",
+            limit=limit,
+        )
     if policy.cross_site:
         return
     check_host(request.headers.get("Host"), bound=settings.host, allowed=settings.allowed_hosts)
@@ -48,27 +57,53 @@ def admit(request: HTTPServerRequest, settings: Settings, policy: Policy) -> Non
     )
 
 
+def _head_size(request: HTTPServerRequest) -> int:
+    """Bytes of the request line and the headers, as they are usually written."""
+    line = len(request.method or "") + len(request.uri or "") + len("  HTTP/1.1\r\n")
+    return line + sum(len(name) + len(value) + 4 for name, value in request.headers.get_all()) + 2
+
+
+def check_method(handler: RequestHandler) -> None:
+    """:raises MethodNotAllowed:"""
+    if handler.request.method not in allowed_methods(handler):
+        raise not_allowed(handler)
+
+
+def not_allowed(handler: RequestHandler) -> MethodNotAllowed:
+    allow = allowed_methods(handler)
+    return MethodNotAllowed(
+        f"{(handler.request.method or '?')[:20]} is not possible here, but {', '.join(allow)} is.",
+        allow=allow,
+    )
+
+
+def decode(value: bytes, name: str | None) -> str:
+    """A part of the URL as text; ``name`` is the parameter's, ``None`` means a part of the path.
+
+    What is not UTF-8 in the path becomes U+FFFD, which no channel and no file has in its name.
+
+    :raises BadParameter:
+    """
+    if name is None:
+        return value.decode(errors="replace")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise BadParameter(f"The parameter {name[:60]} is not UTF-8.", field=name[:60]) from None
+
+
 def translate(handler: RequestHandler, error: BaseException | None) -> NotifierError:
     """The refusal that tells the client of an exception."""
     if isinstance(error, NotifierError):
         return error
     if isinstance(error, HTTPError):
         match error.status_code:
-            case 404:
+            case 403 | 404:  # 403 is what Tornado says of a file outside the static folder
                 return nothing_at(handler.request.path)
-            case 405:
-                allow = allowed_methods(handler)
-                return MethodNotAllowed(
-                    f"{(handler.request.method or '?')[:20]} is not possible here, "
-                    f"but {', '.join(allow)} is.",
-                    allow=allow,
-                )
-            case 403:
-                return ForeignOrigin(error.log_message or "This is not allowed.")
-            case 400:
-                return BadBody(error.log_message or "The request can't be understood.")
+            case 405:  # a method Tornado has never heard of
+                return not_allowed(handler)
             case status if 400 <= status < 500:
-                return BadRequest(error.log_message or "The request can't be understood.")
+                return BadRequest("The request can't be understood.")
     return InternalError("Something went wrong in the server. It has been logged.")
 
 
@@ -83,12 +118,29 @@ def refuse(handler: RequestHandler, error: NotifierError) -> bytes:
     handler.set_header("Cache-Control", "no-store")
     if isinstance(error, MethodNotAllowed):
         handler.set_header("Allow", ", ".join(error.facts["allow"]))
+    if isinstance(error, UnsupportedCoding):
+        handler.set_header("Accept-Encoding", ", ".join(error.facts["accepted"]))
     if error.temporary:
         handler.set_header("Retry-After", "1")
     if error.status == 426:
         handler.set_header("Upgrade", "websocket")
         handler.set_header("Sec-WebSocket-Version", "13")
     return to_json({"error": error.describe()}) + b"\n"
+
+
+def set_default_headers(handler: RequestHandler) -> None:
+    handler.clear_header("Server")
+    handler.set_header("X-Content-Type-Options", "nosniff")
+
+
+def answer_options(handler: RequestHandler) -> None:
+    handler.set_header("Allow", ", ".join(allowed_methods(handler)))
+    handler.set_status(204)
+
+
+def write_error(handler: RequestHandler, **kwargs: Any) -> None:
+    """Tornado's hook for whatever was raised."""
+    handler.finish(refuse(handler, translate(handler, kwargs.get("exc_info", (None,) * 3)[1])))
 
 
 def allowed_methods(handler: RequestHandler) -> list[str]:

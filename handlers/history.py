@@ -22,9 +22,9 @@ class ChannelHistory(Handler):
         page = await self.node.history(
             check_channel(channel), self.get_query_argument("since", None), self._limit()
         )
-        self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.set_header("Cache-Control", "no-store")
-        self.finish(messages.history(page) + b"\n")
+        self.answer_json(messages.history(page))
+
+    head = get
 
     def _limit(self) -> int | None:
         text = self.get_query_argument("limit", None)

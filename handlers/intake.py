@@ -33,7 +33,7 @@ _JSON_FIELDS = ("actions", "data")
 # Without one of these a form is a text that looks like one ("a=b").
 _FORM_CONTENT = frozenset({"message", "title", "data"})
 # RFC 9218 has browsers send a Priority header of their own: "u=1, i".
-_BROWSER_PRIORITY = re.compile(r"(u=\d|i)(,\s*(u=\d|i))*")
+_BROWSER_PRIORITY = re.compile(r"(u=\d|i(=\?[01])?)(\s*,\s*(u=\d|i(=\?[01])?))*")
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
 
@@ -195,8 +195,14 @@ def _from_multipart(body: bytes, content_type: str) -> dict[str, Any]:
         parse_multipart_form_data(boundary[1].encode(), body, arguments, files)
     except (HTTPInputError, ValueError) as problem:
         raise BadBody(f"The multipart body can't be read: {problem}") from None
-    fields = _from_query(arguments)
-    for upload in (upload for uploads in files.values() for upload in uploads):
+    try:
+        fields = _from_query(arguments)
+    except BadParameter:
+        raise BadBody("A field of the multipart body is not UTF-8.") from None
+    uploads = [upload for named in files.values() for upload in named]
+    if len(uploads) > 1:
+        raise BadBody("A notification holds one file; send one request for each.")
+    for upload in uploads:
         fields |= _from_bytes(upload["body"], upload["content_type"])
     return fields
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from handlers.base import Handler
+from handlers.body import decompressed
 from handlers.intake import idempotency_key, read_notifications
-from handlers.publishing import publish
+from handlers.publishing import Outcome, publish
 from notifier.channels import check_channel
 from notifier.errors import TooManyItems
 
@@ -14,14 +15,21 @@ from notifier.errors import TooManyItems
 class Notify(Handler):
     """One notification, or an array of them: 200 if all were stored, else 207."""
 
+    takes_body = True
+
     async def post(self, channel: str | None = None) -> None:
         if self.refused:
-            self.finish()
+            self.hang_up()
             return
         if channel is not None:
             check_channel(channel)
         key = idempotency_key(self.request.headers)
-        items = read_notifications(self.request, bytes(self.body), in_channel=channel is not None)
+        body = decompressed(
+            bytes(self.body),
+            self.request.headers.get("Content-Encoding", ""),
+            limit=self.node.settings.max_body_bytes,
+        )
+        items = read_notifications(self.request, body, in_channel=channel is not None)
         if isinstance(items, list):
             await self._publish_all(items, channel, key)
         else:
@@ -31,9 +39,7 @@ class Notify(Handler):
         outcome = await publish(self.node, fields, channel=channel, key=key)
         if outcome.failure is not None and outcome.whole:
             raise outcome.failure
-        if outcome.repeated:
-            self.set_header("Idempotent-Replayed", "true")
-        self.answer(outcome.result, 200 if outcome.failure is None else 207)
+        self._answer(outcome.result, [outcome])
 
     async def _publish_all(self, items: list[Any], channel: str | None, key: str | None) -> None:
         limit = self.node.settings.max_batch
@@ -50,8 +56,13 @@ class Notify(Handler):
             )
             for index, fields in enumerate(items)
         ]
+        self._answer([outcome.result for outcome in outcomes], outcomes)
+
+    def _answer(self, result: object, outcomes: list[Outcome]) -> None:
+        if outcomes and all(outcome.repeated for outcome in outcomes):
+            self.set_header("Idempotent-Replayed", "true")
         whole = all(outcome.failure is None for outcome in outcomes)
-        self.answer([outcome.result for outcome in outcomes], 200 if whole else 207)
+        self.answer(result, 200 if whole else 207)
 
 
 class NotifyChannel(Notify):

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from notifier.channels import check_channel
 from notifier.errors import BadChannel, BadField, NotifierError, TooManyItems
-from notifier.node import Node, Published
+from notifier.node import Node, Published, new_id
 from notifier.notification import Notification
 
 
@@ -48,10 +49,13 @@ async def publish(
     except NotifierError as refusal:
         return _failed(refusal)
     key = notification.id if key is None else key
+    id = new_id()  # one notification is one, in however many channels
     answers: list[Published | NotifierError] = []
     for target in targets:
         try:
-            answers.append(await node.publish(notification, target, producer=producer, key=key))
+            answers.append(
+                await node.publish(notification, target, producer=producer, key=key, id=id)
+            )
         except NotifierError as refusal:
             answers.append(refusal)
     if notification.channels is None:
@@ -77,11 +81,11 @@ async def publish(
     )
 
 
-def _targets(notification: Notification, limit: int) -> list[Any]:
+def _targets(notification: Notification, limit: int) -> list[str]:
     if notification.channels is None:
         if notification.channel is None:
             raise BadChannel("Name the channel to publish to.", field="channel")
-        return [notification.channel]
+        return [check_channel(notification.channel)]
     if notification.channel is not None:
         raise BadField("Give channel or channels, not both.", field="channels")
     if not notification.channels:
@@ -91,10 +95,8 @@ def _targets(notification: Notification, limit: int) -> list[Any]:
             f"A notification may name {limit} channels (setting max_channels_per_notification).",
             limit=limit,
         )
-    targets = notification.channels
-    if not all(isinstance(target, str) for target in targets):
-        raise BadChannel("A channel name must be a string.", field="channel")
-    return list(dict.fromkeys(targets))
+    # All of them before any is published to: nothing is to be half stored.
+    return list(dict.fromkeys(check_channel(target) for target in notification.channels))
 
 
 def _failed(refusal: NotifierError) -> Outcome:

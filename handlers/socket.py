@@ -41,8 +41,13 @@ class Socket(WebSocketHandler):
         self.heard = True
 
     def set_default_headers(self) -> None:
-        self.clear_header("Server")
-        self.set_header("X-Content-Type-Options", "nosniff")
+        door.set_default_headers(self)
+
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        return door.decode(value, name)
+
+    def options(self, *_: str) -> None:
+        door.answer_options(self)
 
     # --- handshake ---
 
@@ -137,8 +142,7 @@ class Socket(WebSocketHandler):
         )
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        error = kwargs.get("exc_info", (None, None, None))[1]
-        self.finish(door.refuse(self, door.translate(self, error)))
+        door.write_error(self, **kwargs)
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         if isinstance(self.ws_connection, Protocol):

@@ -22,14 +22,20 @@ class Static(StaticFileHandler):
     def prepare(self) -> None:
         door.admit(self.request, self._node.settings, self._policy)
 
+    def set_default_headers(self) -> None:
+        door.set_default_headers(self)
+
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        return door.decode(value, name)
+
+    def options(self, *_: str) -> None:
+        door.answer_options(self)
+
     def set_extra_headers(self, path: str) -> None:
         self.set_header("Cache-Control", "no-cache")
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.clear_header("Server")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        error = kwargs.get("exc_info", (None, None, None))[1]
-        self.finish(door.refuse(self, door.translate(self, error)))
+        door.write_error(self, **kwargs)
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         door.log_failure(self, value)

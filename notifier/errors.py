@@ -21,10 +21,12 @@
     ├── NotSubscribed               40903
     ├── BodyTooLarge                41301
     ├── TooManyItems                41302  a batch over its limit
+    ├── UnsupportedCoding           41501  a Content-Encoding we don't read; carries those we do
     ├── ForeignHost                 42101  a Host name this server does not serve
     ├── UpgradeRequired             42601  plain HTTP where a WebSocket is spoken
     ├── TooManySubscriptions        42901  on one connection
     ├── TokenTooLong                43101  a resume token over 4 KiB
+    ├── HeaderTooLarge              43102  a request's head over its limit
     ├── InternalError               50001  our fault
     ├── BrokerUnavailable           50301  history can't be reached just now
     ├── Draining                    50302  this node is about to leave
@@ -178,6 +180,12 @@ class TooManyItems(NotifierError):
     code = 41302
 
 
+class UnsupportedCoding(NotifierError):
+    """Facts: ``accepted``, the codings that are understood."""
+
+    code = 41501
+
+
 class ForeignHost(NotifierError):
     code = 42101
 
@@ -196,6 +204,12 @@ class TokenTooLong(NotifierError):
     """Facts: ``limit``, in bytes."""
 
     code = 43101
+
+
+class HeaderTooLarge(NotifierError):
+    """Facts: ``limit``, in bytes."""
+
+    code = 43102
 
 
 class InternalError(NotifierError):

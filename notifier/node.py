@@ -162,15 +162,23 @@ class Node:
     # --- use cases ---
 
     async def publish(
-        self, notification: Notification, channel: object, *, producer: str, key: str | None = None
+        self,
+        notification: Notification,
+        channel: object,
+        *,
+        producer: str,
+        key: str | None = None,
+        id: str | None = None,
     ) -> Published:
         """Store the notification in the channel and announce it to every node.
 
         :param key: the idempotency key; it is told apart by producer and channel.
+        :param id: for a notification that has none of its own; else one is made.
         :raises NotifierError: nothing is known to be stored.
         """
         name = check_channel(channel)
-        draft = notification.draft(name, id=notification.id or new_id(), now_ms=self.now_ms())
+        id = notification.id or id or new_id()
+        draft = notification.draft(name, id=id, now_ms=self.now_ms())
         idempotency = None
         if key is not None:
             scoped = f"{producer}\n{name}\n{key}"

@@ -45,7 +45,8 @@ class Server:
         self.node = Node(settings, self._broker, namespaces)
         self._http = HTTPServer(
             application(self.node, static_path()),
-            max_header_size=settings.max_header_bytes,
+            # Above it Tornado hangs up without a word; the door refuses at the limit itself.
+            max_header_size=4 * settings.max_header_bytes,
             idle_connection_timeout=settings.header_timeout,
             body_timeout=settings.body_timeout,
             max_body_size=settings.max_body_bytes,

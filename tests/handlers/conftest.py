@@ -1,0 +1,61 @@
+"""What the tests of the handlers run against."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from tornado.ioloop import IOLoop
+from tornado.web import Application
+
+from handlers.routes import application
+from notifier.assets import static_path
+from notifier.brokers.memory import MemoryBroker
+from notifier.config import Settings
+from notifier.node import Node, wall_clock_ms
+from notifier.server import Server
+from notifier.wire import messages
+from tests.handlers.serving import serving
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    """A whole server with the default settings, in this process."""
+    async with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def node(io_loop: IOLoop) -> Node:
+    """A node with the default settings, for the application alone."""
+    settings = Settings()
+    namespaces = settings.channel_namespaces()
+    broker = MemoryBroker(
+        namespaces,
+        history_bytes=settings.history_bytes,
+        max_channels=settings.max_channels,
+        idempotency_ttl=settings.idempotency_ttl,
+        max_idempotency_keys=settings.max_idempotency_keys,
+        now_ms=wall_clock_ms,
+    )
+    return Node(settings, broker, namespaces)
+
+
+@pytest.fixture
+def app(node: Node) -> Application:
+    """The real application, for pytest-tornado's ``http_client``."""
+    return application(node, static_path())
+
+
+@pytest.fixture
+def stored(node: Node) -> Any:
+    """Read a channel's history past HTTP: what was really stored."""
+
+    async def read(channel: str) -> list[dict[str, Any]]:
+        history = await node.history(channel, None, None)
+        publications: list[dict[str, Any]] = json.loads(messages.history(history))["publications"]
+        return publications
+
+    return read

@@ -1,0 +1,320 @@
+"""Servers for the tests of the handlers, and HTTP and WebSocket by hand against them.
+
+By hand, because what is tested here is what well-behaved clients never send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from notifier.config import Settings
+from notifier.server import Server
+
+CHECKOUT = Path(__file__).parent.parent.parent
+# A deadlock, not slowness: far above what anything here takes on a slow machine.
+PATIENCE = 20.0
+
+
+@asynccontextmanager
+async def serving(**settings: Any) -> AsyncIterator[Server]:
+    """A server in this process, on a free port, with these settings."""
+    server = Server(Settings(**{"port": 0, **settings}))
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that the other end of a connection brings about."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 -- what is waited for has no event
+            await asyncio.sleep(0.005)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer, as it was on the wire."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> int:
+        """The number of the error in it."""
+        return int(self.json["error"]["code"])
+
+
+class Wire:
+    """One TCP connection to a server."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self._writer = writer
+
+    def give(self, data: bytes) -> None:
+        """Send, without waiting."""
+        self._writer.write(data)
+
+    async def send(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def flood(self, data: bytes, times: int) -> int:
+        """Send it over and over, whatever the server thinks; how often it was possible."""
+        for done in range(times):
+            try:
+                await self.send(data)
+            except OSError:
+                return done
+        return times
+
+    async def answer(self, method: str = "GET") -> Answer:
+        """Read one HTTP answer."""
+        async with asyncio.timeout(PATIENCE):
+            head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            first, *lines = head.rstrip("\r\n").split("\r\n")
+            status = int(first.split(" ")[1])
+            headers: dict[str, str] = {}
+            for line in lines:
+                name, _, value = line.partition(":")
+                headers[name.strip().lower()] = value.strip()
+            if method == "HEAD" or status in (101, 204, 304):
+                body = b""
+            elif headers.get("transfer-encoding") == "chunked":
+                body = await self._chunks()
+            else:
+                body = await self.reader.readexactly(int(headers.get("content-length", "0")))
+            return Answer(status, headers, body)
+
+    async def _chunks(self) -> bytes:
+        body = b""
+        while size := int((await self.reader.readuntil(b"\r\n")).strip(), 16):
+            body += await self.reader.readexactly(size)
+            await self.reader.readexactly(2)
+        await self.reader.readexactly(2)
+        return body
+
+    async def ended(self) -> bytes:
+        """What comes until the server closes; a reset raises."""
+        async with asyncio.timeout(PATIENCE):
+            return await self.reader.read()
+
+    def reset(self) -> None:
+        """Vanish: the server gets a RST."""
+        self._writer.transport.abort()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+@asynccontextmanager
+async def wire_to(port: int) -> AsyncIterator[Wire]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**24)
+    wire = Wire(reader, writer)
+    try:
+        yield wire
+    finally:
+        wire.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+def head(
+    method: str, path: str, headers: Mapping[str, str] | None = None, *, host: str = "localhost"
+) -> bytes:
+    """A request's head."""
+    lines = [f"{method} {path} HTTP/1.1"]
+    if "Host" not in (headers or {}):
+        lines.append(f"Host: {host}")
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+async def request(
+    port: int,
+    method: str,
+    path: str,
+    *,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """One request on a connection of its own; nothing is added but Host and Content-Length."""
+    all_headers = dict(headers or {})
+    if body is not None and "Transfer-Encoding" not in all_headers:
+        all_headers.setdefault("Content-Length", str(len(body)))
+    async with wire_to(port) as wire:
+        await wire.send(head(method, path, all_headers) + (body or b""))
+        return await wire.answer(method)
+
+
+# --- WebSocket by hand ---
+
+TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+HANDSHAKE = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+def client_frame(
+    payload: bytes,
+    opcode: int = TEXT,
+    *,
+    fin: bool = True,
+    reserved: int = 0,
+    masked: bool = True,
+    size: int | None = None,
+) -> bytes:
+    """A frame as a client sends it (RFC 6455 §5.2); ``size`` claims another length."""
+    length = len(payload) if size is None else size
+    first = (0x80 if fin else 0) | reserved << 4 | opcode
+    bit = 0x80 if masked else 0
+    if length < 126:
+        start = bytes((first, bit | length))
+    elif length < 65536:
+        start = bytes((first, bit | 126)) + length.to_bytes(2)
+    else:
+        start = bytes((first, bit | 127)) + length.to_bytes(8)
+    if not masked:
+        return start + payload
+    mask = b"\x01\x02\x03\x04"
+    repeated = mask * (len(payload) // 4 + 1)
+    scrambled = int.from_bytes(payload) ^ int.from_bytes(repeated[: len(payload)])
+    return start + mask + scrambled.to_bytes(len(payload))
+
+
+class RawSocket(Wire):
+    """A WebSocket client that may break every rule."""
+
+    async def upgrade(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+        await self.send(head("GET", path, {**HANDSHAKE, **(headers or {})}))
+        return await self.answer()
+
+    async def frame(self) -> tuple[int, bytes]:
+        """The next frame: opcode and payload. Raises IncompleteReadError at the end."""
+        async with asyncio.timeout(PATIENCE):
+            first, second = await self.reader.readexactly(2)
+            assert first & 0x70 == 0, "reserved bits"
+            assert second & 0x80 == 0, "a server does not mask"
+            size = second
+            if size == 126:
+                size = int.from_bytes(await self.reader.readexactly(2))
+            elif size == 127:
+                size = int.from_bytes(await self.reader.readexactly(8))
+            assert first & 0x80, "a server does not fragment"
+            return first & 0x0F, await self.reader.readexactly(size)
+
+    async def message(self) -> Any:
+        """The next JSON message; pings are passed over."""
+        while True:
+            opcode, payload = await self.frame()
+            if opcode == TEXT:
+                return json.loads(payload)
+            assert opcode == PING, (opcode, payload)
+
+    async def say(self, message: object) -> None:
+        await self.send(client_frame(json.dumps(message).encode()))
+
+    async def ask(self, message: dict[str, Any]) -> Any:
+        """Send, and read the next message."""
+        await self.say(message)
+        return await self.message()
+
+    async def closed(self) -> tuple[int, str]:
+        """Read up to the Close frame, then the end of the stream; the code and the reason."""
+        while True:
+            opcode, payload = await self.frame()
+            if opcode == CLOSE:
+                break
+        assert await self.ended() == b"", "something came after Close"
+        return int.from_bytes(payload[:2]), payload[2:].decode()
+
+
+@asynccontextmanager
+async def raw_socket(
+    port: int, path: str = "/ws", headers: Mapping[str, str] | None = None
+) -> AsyncIterator[RawSocket]:
+    """A WebSocket whose handshake has succeeded, and (at ``/ws``) whose welcome has been read."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**24)
+    raw = RawSocket(reader, writer)
+    try:
+        answer = await raw.upgrade(path, headers)
+        assert answer.status == 101, answer
+        if path.startswith("/ws"):
+            assert (await raw.message())["type"] == "welcome"
+        yield raw
+    finally:
+        raw.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+# --- a server of its own ---
+
+
+class Process:
+    """``notifier serve`` in a process of its own."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        self._process = process
+        self.port = port
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    async def exit_code(self) -> int:
+        return await asyncio.to_thread(self._process.wait, PATIENCE)
+
+
+@contextmanager
+def server_process(*arguments: str) -> Iterator[Process]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("NOTIFIER_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "notifier", "serve", "--port", "0", *arguments],
+        cwd=CHECKOUT,
+        env=environment | {"NO_COLOR": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            found = re.search(r"server\.listening.*:(\d+)", line)
+            if found:
+                yield Process(process, int(found[1]))
+                return
+        raise AssertionError("the server did not start:\n" + "".join(lines))
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def refused(port: int) -> bool:
+    """Whether nobody listens on the port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
