@@ -15,14 +15,21 @@ _PLACE = re.compile(r" at line (\d+) column (\d+)$")
 def parse_json(text: str | bytes) -> Any:
     """The value, by RFC 8259: no NaN, no lone surrogates, nothing after it, bounded depth.
 
-    :raises BadJSON: with line and column.
+    Of two members with the same name the last counts. A number too large for a double is
+    infinite.
+
+    :raises BadJSON: with line and column, both from 1, in characters.
     """
+    data = text.encode(errors="surrogatepass") if isinstance(text, str) else text
     try:
-        return from_json(text, allow_inf_nan=False)
+        return from_json(data, allow_inf_nan=False)
     except ValueError as error:
         problem = str(error)
     place = _PLACE.search(problem)
     line, column = (int(place[1]), int(place[2])) if place else (1, 1)
+    # The parser counts bytes, and 0 where a line ends before it has begun.
+    before = data.split(b"\n", line)[line - 1][:column]
+    column = max(1, len(before.decode(errors="replace")))
     problem = _PLACE.sub("", problem)
     raise BadJSON(
         f"This is not JSON: {problem} at line {line}, column {column}.", line=line, column=column
