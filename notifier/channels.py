@@ -1,8 +1,9 @@
 """Channel names and the namespaces they belong to.
 
-A name is made of letters and digits of any script and ``_ . ~ - @ =``, in parts separated by
-``:``; it is in Unicode's NFC form and at most 200 bytes of UTF-8 long. The part before the first
-``:`` names the channel's namespace, if there is one of that name.
+A name is made of letters and digits of any script (Unicode's categories L, M and N) and
+``_ . ~ - @ =``, in parts separated by ``:``; it is in Unicode's NFC form and at most 200 bytes of
+UTF-8 long. The part before the first ``:`` names the channel's namespace, if there is one of that
+name.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ def check_channel(name: object) -> str:
     """
     if not isinstance(name, str):
         raise BadChannel("A channel name must be a string.", field="channel")
-    problem = _problem(name)
+    if len(name) > MAX_CHANNEL_BYTES:
+        # Said without _problem, which would remember the name: it counts names, not bytes.
+        problem: str | None = _too_long(len(name.encode(errors="replace")))
+    else:
+        problem = _problem(name)
     if problem is not None:
         raise BadChannel(f"{name[:60]!r} is not a channel name: {problem}", field="channel")
     return name
@@ -41,7 +46,7 @@ def _problem(name: str) -> str | None:
     except UnicodeEncodeError:
         return "it holds a lone surrogate."
     if size > MAX_CHANNEL_BYTES:
-        return f"it is {size} bytes long, {MAX_CHANNEL_BYTES} are allowed."
+        return _too_long(size)
     if name.startswith("$"):
         return "a leading $ is kept for the server's own channels."
     if "*" in name:
@@ -59,6 +64,10 @@ def _problem(name: str) -> str | None:
                     "and : between parts)."
                 )
     return None
+
+
+def _too_long(size: int) -> str:
+    return f"it is {size} bytes long, {MAX_CHANNEL_BYTES} are allowed."
 
 
 @dataclass(frozen=True, slots=True)
