@@ -57,7 +57,7 @@ def check_origin(
             return
         # Without Sec-Fetch-Site (plain http outside loopback, older browsers) this is all there
         # is to go by. The scheme is left out: a proxy may have taken TLS off.
-        if site is None and urlsplit(origin).netloc.lower() == headers.get("Host", "").lower():
+        if site is None and _authority(origin) == headers.get("Host", "").lower():
             return
     if navigable and headers.get("Sec-Fetch-Mode") == "navigate":
         return
@@ -65,6 +65,14 @@ def check_origin(
         f"Pages of {(origin or 'another site')[:100]} may not use this server. If they should, "
         "name the origin in the setting allowed_origins."
     )
+
+
+def _authority(origin: str) -> str | None:
+    """The origin's host and port; ``None`` where it has none ("null", or no URL at all)."""
+    try:
+        return urlsplit(origin).netloc.lower() or None
+    except ValueError:
+        return None
 
 
 def _name(host: str) -> str:
