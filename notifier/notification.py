@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticSerializationError, to_json
 
 from notifier.durations import parse_duration
 from notifier.errors import BadField, NotifierError, UnknownField
@@ -106,22 +107,42 @@ def _expiry(value: object) -> object:
     """Seconds from now as a float, or milliseconds since 1970 as an int."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("must be a duration such as 10m, a number of seconds, or a time")
-    if not isinstance(value, str):
-        return _positive(float(value))
-    try:
-        return _positive(parse_duration(value))
-    except ValueError:
-        pass
-    try:
-        return parse_instant(value)
-    except ValueError:
-        raise ValueError("must be a duration such as 10m, or an RFC 3339 time") from None
-
-
-def _positive(seconds: float) -> float:
+    if isinstance(value, str):
+        try:
+            seconds: float = parse_duration(value)
+        except ValueError:
+            try:
+                return parse_instant(value)
+            except ValueError:
+                pass
+            raise ValueError("must be a duration such as 10m, or an RFC 3339 time") from None
+    else:
+        seconds = value
+    # Compared before it is made a float: an integer may be too large to be one.
     if not 0 < seconds <= 10 * 366 * 86400:
         raise ValueError("must be more than nothing and at most ten years")
-    return seconds
+    return float(seconds)
+
+
+def _encodable(value: str) -> str:
+    """Text in a legacy charset (UTF-7) can hold half a character."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must not hold lone surrogates") from None
+    return value
+
+
+def _json_value(value: Any) -> Any:
+    """From here on it is opaque, so what JSON can't say is refused here."""
+    try:
+        # Inside the object it will be a level deeper.
+        finite = to_json([value], inf_nan_mode="null")
+        if finite == to_json([value], inf_nan_mode="constants"):
+            return value
+    except PydanticSerializationError:
+        raise ValueError("must be JSON, without lone surrogates and not nested deeply") from None
+    raise ValueError("must not hold numbers too large for a double, such as 1e400")
 
 
 def _printable(value: str) -> str:
@@ -131,6 +152,7 @@ def _printable(value: str) -> str:
 
 
 Link = Annotated[str, Field(max_length=2048), AfterValidator(_link)]
+Text = Annotated[str, AfterValidator(_encodable)]
 WebAddress = Annotated[str, Field(max_length=2048), AfterValidator(_web_address)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 
@@ -144,8 +166,8 @@ class Action(BaseModel):
     label: Annotated[str, Field(min_length=1, max_length=200)]
     url: WebAddress
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] | None = None
-    headers: dict[str, str] | None = None
-    body: str | None = None
+    headers: dict[Text, Text] | None = None
+    body: Text | None = None
 
 
 class Notification(BaseModel):
@@ -158,7 +180,7 @@ class Notification(BaseModel):
     id: Name | None = None
 
     title: Annotated[str, Field(max_length=1000)] | None = None
-    message: str | None = None
+    message: Text | None = None
     priority: Annotated[int, BeforeValidator(_priority)] | None = None
     tags: (
         Annotated[
@@ -171,7 +193,7 @@ class Notification(BaseModel):
     click: Link | None = None
     icon: WebAddress | None = None
     actions: Annotated[list[Action], Field(max_length=10)] | None = None
-    data: Any = None
+    data: Annotated[Any, AfterValidator(_json_value)] = None
     key: Name | None = None
     expires: Annotated[float | int, BeforeValidator(_expiry)] | None = None
     content_type: Annotated[str, Field(max_length=200), AfterValidator(_printable)] | None = None
@@ -215,7 +237,7 @@ class Notification(BaseModel):
             expires_ms = (
                 self.expires
                 if isinstance(self.expires, int)
-                else now_ms + round(self.expires * 1000)
+                else now_ms + max(1, round(self.expires * 1000))
             )
             if expires_ms <= now_ms:
                 raise BadField("expires is in the past.", field="expires")
@@ -229,6 +251,8 @@ class Notification(BaseModel):
 
 _ENVELOPE = {"channel", "channels", "id", "expires"}
 _CONTENT = {"title", "message", "data", "data_base64"}
+# Characters of a name nobody knows that are shown, and compared with those we know.
+_SHOWN = 60
 FIELDS = frozenset(Notification.model_fields)
 
 
@@ -237,28 +261,26 @@ def _translated(error: ValidationError) -> NotifierError:
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     # A misspelt name also leaves the right one missing: the misspelling is what to tell.
     first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-    where = [str(part) for part in first["loc"] if not str(part).startswith("function-")]
+    where = [str(part) for part in first["loc"]]
     field = ".".join(where)
     if first["type"] == "extra_forbidden":
         known = Action.model_fields if where[0] == "actions" else Notification.model_fields
         return unknown_field(field, where[-1], known)
+    field = field[:_SHOWN]  # names of headers are the sender's
     rule = first["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
     return BadField(f"{field}: {rule[:1].lower()}{rule[1:]}.", field=field)
 
 
 def unknown_field(field: str, name: str, known: Mapping[str, Any] | frozenset[str]) -> UnknownField:
     """The refusal that names the nearest known field."""
+    field, name = field[:_SHOWN], name[:_SHOWN]
     near = difflib.get_close_matches(name.lower(), list(known), n=1)
     if near:
         return UnknownField(
-            f"There is no field {field[:60]!r}. Did you mean {near[0]!r}?",
-            field=field[:60],
-            nearest=near[0],
+            f"There is no field {field!r}. Did you mean {near[0]!r}?", field=field, nearest=near[0]
         )
-    return UnknownField(
-        f"There is no field {field[:60]!r}. Known fields: {', '.join(sorted(known))}.",
-        field=field[:60],
-    )
+    names = ", ".join(sorted(known)) or "none"
+    return UnknownField(f"There is no field {field!r}. Known fields: {names}.", field=field)
 
 
 # --- in a channel ----------------------------------------------------------------------------
