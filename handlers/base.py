@@ -52,7 +52,7 @@ class Handler(RequestHandler):
         door.check_method(self)
         declared = self.request.headers.get("Content-Length", "0")
         if declared.isascii() and declared.isdigit():
-            self._check_size(int(declared[:15]))
+            self._check_size(int(declared.lstrip("0")[:15] or "0"))
 
     def _check_size(self, size: int) -> None:
         check_size(size, limit=self.node.settings.max_body_bytes)
@@ -60,9 +60,10 @@ class Handler(RequestHandler):
     async def _refuse_unread(self, error: NotifierError) -> None:
         """Answer before the body is read, so that a client still sending gets to see it."""
         headers = self.request.headers
-        if headers.get("Content-Length", "0") == "0" and "Transfer-Encoding" not in headers:
-            raise error  # nothing is on its way that could turn our close into a reset
         self._send_refusal(error)
+        if headers.get("Content-Length", "0") == "0" and "Transfer-Encoding" not in headers:
+            self.finish()  # nothing is on its way that could turn our close into a reset
+            return
         await self.flush()
         self._log()
         self._finished = True  # for Tornado: no method is to be called

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -153,8 +154,9 @@ def allowed_methods(handler: RequestHandler) -> list[str]:
 
 
 def log_failure(handler: RequestHandler, error: BaseException | None) -> None:
-    """One line for a fault of ours, with its traceback; refusals are the client's affair."""
-    if isinstance(error, NotifierError | HTTPError):
+    """One line for a fault of ours, with its traceback; refusals are the client's affair,
+    cancelled is what is under way when the process ends."""
+    if isinstance(error, NotifierError | HTTPError | asyncio.CancelledError):
         return
     logs.event(
         log,

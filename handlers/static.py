@@ -31,6 +31,10 @@ class Static(StaticFileHandler):
     def options(self, *_: str) -> None:
         door.answer_options(self)
 
+    def parse_url_path(self, url_path: str) -> str:
+        # The file system takes no NUL, and no file has U+FFFD in its name.
+        return super().parse_url_path(url_path.replace("\0", "\ufffd"))
+
     def set_extra_headers(self, path: str) -> None:
         self.set_header("Cache-Control", "no-cache")
 

@@ -128,7 +128,7 @@ class Wire:
 
 @asynccontextmanager
 async def wire_to(port: int) -> AsyncIterator[Wire]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**24)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     wire = Wire(reader, writer)
     try:
         yield wire
@@ -256,7 +256,7 @@ async def raw_socket(
     port: int, path: str = "/ws", headers: Mapping[str, str] | None = None
 ) -> AsyncIterator[RawSocket]:
     """A WebSocket whose handshake has succeeded, and (at ``/ws``) whose welcome has been read."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**24)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     raw = RawSocket(reader, writer)
     try:
         answer = await raw.upgrade(path, headers)
