@@ -12,8 +12,9 @@ import click
 from notifier.cli.command import Group
 from notifier.cli.settings import load_settings, with_settings
 from notifier.cli.terminal import complain, say
-from notifier.config import Loaded, Origin, Settings, group_of
-from notifier.setting_types import write_value
+from notifier.config import Loaded, Origin, Settings
+from notifier.config.settings import group_of
+from notifier.config.values import write_value
 
 
 @click.group(

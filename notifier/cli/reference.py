@@ -18,16 +18,10 @@ from pydantic.fields import FieldInfo
 from notifier.cli.app import main
 from notifier.cli.command import Command, Group
 from notifier.cli.settings import default_text
-from notifier.config import (
-    CONFIG_VARIABLE,
-    DEFAULT_FILE,
-    NamespaceSettings,
-    Settings,
-    flag_name,
-    group_of,
-    variable_name,
-)
-from notifier.setting_types import kind_of, write_value
+from notifier.config import NamespaceSettings, Settings
+from notifier.config.settings import flag_name, group_of, variable_name
+from notifier.config.sources import CONFIG_VARIABLE, DEFAULT_FILE
+from notifier.config.values import kind_of, write_value
 
 README_TABLE = re.compile(r"(<!-- settings -->\n).*?(<!-- /settings -->)", re.DOTALL)
 _MADE = "<!-- Made from the code by `make docs`; what is changed here by hand is lost. -->\n"

@@ -11,17 +11,10 @@ from pydantic.fields import FieldInfo
 
 from notifier.cli.command import GroupedOption
 from notifier.cli.terminal import Exit, fail
-from notifier.config import (
-    CONFIG_VARIABLE,
-    DEFAULT_FILE,
-    Loaded,
-    Settings,
-    SettingsError,
-    flag_name,
-    group_of,
-    load,
-)
-from notifier.setting_types import DURATION, FROM_JSON, SIZE, is_list, write_value
+from notifier.config import Loaded, Settings, SettingsError, load
+from notifier.config.settings import flag_name, group_of
+from notifier.config.sources import CONFIG_VARIABLE, DEFAULT_FILE
+from notifier.config.values import DURATION, FROM_JSON, SIZE, is_list, write_value
 
 F = TypeVar("F", bound=Callable[..., Any])
 

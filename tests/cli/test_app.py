@@ -6,7 +6,8 @@ import platform
 import pytest
 
 from notifier import __version__
-from notifier.config import Settings, flag_name
+from notifier.config import Settings
+from notifier.config.settings import flag_name
 from tests.cli.conftest import Run
 
 COMMANDS = [

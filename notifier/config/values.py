@@ -15,9 +15,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
 from notifier.channels import check_channel
+from notifier.config.sizes import format_size, parse_size
 from notifier.durations import parse_duration
 from notifier.errors import BadChannel
-from notifier.sizes import format_size, parse_size
 
 
 def _duration(value: object) -> object:

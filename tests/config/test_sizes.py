@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.sizes import format_size, parse_size
+from notifier.config.sizes import format_size, parse_size
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from notifier.channels import Namespace
-from notifier.config import Origin, Settings, SettingsError, flag_name, load, variable_name
+from notifier.config import Origin, Settings, SettingsError, load
+from notifier.config.settings import flag_name, variable_name
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.config import Settings
+from notifier.config.values import write_value
 from notifier.durations import parse_duration
-from notifier.setting_types import write_value
 
 TTL = Settings.model_fields["history_ttl"]
 
