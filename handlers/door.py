@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import to_json
 from tornado.httputil import HTTPServerRequest
+from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
 from handlers.policy import Policy
@@ -154,9 +155,12 @@ def allowed_methods(handler: RequestHandler) -> list[str]:
 
 
 def log_failure(handler: RequestHandler, error: BaseException | None) -> None:
-    """One line for a fault of ours, with its traceback; refusals are the client's affair,
-    cancelled is what is under way when the process ends."""
-    if isinstance(error, NotifierError | HTTPError | asyncio.CancelledError):
+    """One line for a fault of ours, with its traceback.
+
+    Refusals and broken connections are the client's affair; cancelled is what is under way when
+    the process ends.
+    """
+    if isinstance(error, NotifierError | HTTPError | StreamClosedError | asyncio.CancelledError):
         return
     logs.event(
         log,

@@ -11,7 +11,7 @@ from typing import Any
 
 from tornado.httputil import HTTPHeaders
 from tornado.iostream import IOStream, StreamClosedError
-from tornado.websocket import WebSocketProtocol13
+from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
 from handlers.linger import linger
 from notifier.sink import Sink
@@ -20,8 +20,13 @@ from notifier.wire.websocket import Opcode, frame, may_be_sent
 # How long a peer has to answer our Close frame.
 CLOSE_SECONDS = 5.0
 
+# Tornado counts a control frame that comes between fragments towards their message's size: its
+# limit is set this much higher (the most a control frame holds), and ours checked at the end.
+CONTROL_BYTES = 125
+
 PROTOCOL_ERROR = 1002
 INVALID_DATA = 1007
+TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 
 
@@ -50,8 +55,31 @@ class Protocol(WebSocketProtocol13):
     def _parse_extensions_header(self, headers: HTTPHeaders) -> list[tuple[str, dict[str, str]]]:
         return []  # none is negotiated, so none can be malformed
 
+    async def _accept_connection(self, handler: WebSocketHandler) -> None:
+        try:
+            await super()._accept_connection(handler)
+        finally:
+            # Tornado forgets to when open() fails; told twice, the handler listens once.
+            self.handler.on_ws_connection_close(self.close_code, self.close_reason)
+
+    async def _receive_frame(self) -> None:
+        self._frame_mask = None
+        await super()._receive_frame()
+        if not self.client_terminated:
+            self._check_masked()  # also fragments, of which the last alone is handled
+
+    def _check_masked(self) -> bool:
+        """RFC 6455 §5.1: a client's frames are masked; Tornado takes others as well."""
+        if self._frame_mask is None:
+            self.fail(PROTOCOL_ERROR, "a frame that is not masked")
+            return False
+        return True
+
     def _handle_message(self, opcode: int, data: bytes) -> asyncio.Future[None] | None:
-        if self.client_terminated:
+        if self.client_terminated or not self._check_masked():
+            return None
+        if len(data) > self.params.max_message_size - CONTROL_BYTES:
+            self.fail(TOO_BIG, "message too big")
             return None
         self.handler.heard = True  # type: ignore[attr-defined]
         if opcode == Opcode.TEXT:

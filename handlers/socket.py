@@ -7,11 +7,12 @@ import binascii
 import logging
 from typing import Any
 
+from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketHandler
 
 from handlers import door
 from handlers.policy import Policy
-from handlers.protocol import INTERNAL_ERROR, Protocol, adopt
+from handlers.protocol import CONTROL_BYTES, INTERNAL_ERROR, Protocol, adopt
 from handlers.stream import TornadoStream
 from notifier import logs
 from notifier.errors import BadParameter, Draining, UpgradeRequired
@@ -92,13 +93,15 @@ class Socket(WebSocketHandler):
 
     @property
     def max_message_size(self) -> int:
-        return self.node.settings.max_message_bytes
+        return self.node.settings.max_message_bytes + CONTROL_BYTES
 
     async def open(self, *args: str, **kwargs: str) -> None:
         protocol = self.ws_connection
         assert isinstance(protocol, Protocol)
         stream = protocol.stream
         assert stream is not None
+        if stream.closed():
+            raise StreamClosedError  # it left in the middle of the handshake
         stream.set_nodelay(True)
         self.sink = protocol.sink = self.node.sink(TornadoStream(stream), self.format)
         self.node.connected(self)

@@ -241,12 +241,17 @@ class RawSocket(Wire):
         await self.say(message)
         return await self.message()
 
-    async def closed(self) -> tuple[int, str]:
-        """Read up to the Close frame, then the end of the stream; the code and the reason."""
+    async def closed(self, *, answer: bool = False) -> tuple[int, str]:
+        """Read up to the Close frame, then the end of the stream; the code and the reason.
+
+        :param answer: say Close ourselves, which the server waits for when it closes in good order.
+        """
         while True:
             opcode, payload = await self.frame()
             if opcode == CLOSE:
                 break
+        if answer:
+            await self.send(client_frame(payload[:2], CLOSE))
         assert await self.ended() == b"", "something came after Close"
         return int.from_bytes(payload[:2]), payload[2:].decode()
 
