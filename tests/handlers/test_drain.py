@@ -1,0 +1,114 @@
+"""Leaving in good order: a server process gets a signal."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import AsyncExitStack
+from itertools import pairwise
+
+import pytest
+
+from tests.handlers.serving import (
+    CLOSE,
+    HANDSHAKE,
+    client_frame,
+    head,
+    raw_socket,
+    refused,
+    server_process,
+    wire_to,
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.gen_test(timeout=30)
+async def test_a_server_that_is_told_to_leave_does_so_in_good_order(
+    number: signal.Signals,
+) -> None:
+    with server_process("--drain-seconds", "3") as server:
+        async with AsyncExitStack() as stack:
+            kept = await stack.enter_async_context(wire_to(server.port))
+            await kept.send(head("GET", "/health/ready"))
+            assert (await kept.answer()).status == 200
+            clients = [
+                await stack.enter_async_context(raw_socket(server.port, "/ws?channel=a"))
+                for _ in range(5)
+            ]
+            for client in clients:
+                assert (await client.message())["type"] == "subscribed"
+
+            began = time.monotonic()
+            server.signal(number)
+            told = [await client.message() for client in clients]
+            assert {message["type"] for message in told} == {"reconnect"}
+            slots = sorted(message["after_ms"] for message in told)
+            assert slots[0] == 0
+            assert len(set(slots)) == 5, "each has a slot of its own"
+            steps = [after - before for before, after in pairwise(slots)]
+            assert max(steps) - min(steps) <= 1, "evenly spread"
+            assert slots[-1] < 3000
+
+            # Not ready, and nobody new, while those who are here are served.
+            await kept.send(head("GET", "/health/ready"))
+            ready = await kept.answer()
+            assert (ready.status, ready.json["reason"]) == (503, "draining")
+            await kept.send(head("GET", "/ws", HANDSHAKE))
+            assert (await kept.answer()).code == 50302
+            assert refused(server.port)
+            await kept.send(head("POST", "/notify/a", {"Content-Length": "2"}) + b"hi")
+            answer = await kept.answer()
+            assert (answer.status, answer.json["subscribers"] > 0) == (200, True)
+            last = clients[told.index(max(told, key=lambda message: message["after_ms"]))]
+            assert (await last.message())["message"] == "hi"
+            refusal = await last.ask({"type": "subscribe", "channel": "b"})
+            assert (refusal["code"], refusal["temporary"]) == (50302, True)
+
+            # Who stays past its slot is closed; who is told may go by itself.
+            await last.send(client_frame((1000).to_bytes(2), CLOSE))
+            assert (await last.closed())[0] == 1000
+            for client in clients:
+                if client is not last:
+                    while (frame := await client.frame())[0] != CLOSE:
+                        pass
+                    assert int.from_bytes(frame[1][:2]) == 4000
+                    await client.send(client_frame(frame[1][:2], CLOSE))
+        assert await server.exit_code() == 0
+        assert time.monotonic() - began < 10
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_an_empty_server_leaves_at_once() -> None:
+    with server_process("--drain-seconds", "60") as server:
+        server.signal(signal.SIGTERM)
+        assert await server.exit_code() == 0
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_second_signal_stops_at_once() -> None:
+    with server_process("--drain-seconds", "60") as server:
+        async with raw_socket(server.port) as first, raw_socket(server.port) as second:
+            server.signal(signal.SIGTERM)
+            for client in (first, second):
+                assert (await client.message())["type"] == "reconnect"
+            server.signal(signal.SIGINT)
+            assert await server.exit_code() == 0
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_an_echo_is_closed_when_its_slot_has_passed() -> None:
+    with server_process("--drain-seconds", "0.4") as server:
+        async with raw_socket(server.port, "/echo") as socket:
+            server.signal(signal.SIGTERM)
+            assert (await socket.closed(answer=True))[0] == 4000
+        assert await server.exit_code() == 0
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_clients_that_do_not_react_do_not_hold_it_up() -> None:
+    with server_process("--drain-seconds", "0.4") as server:
+        async with raw_socket(server.port) as stubborn, wire_to(server.port) as slow:
+            await slow.send(head("POST", "/notify/a", {"Content-Length": "100"}) + b"half")
+            server.signal(signal.SIGTERM)
+            assert await server.exit_code() == 0
+            assert (await stubborn.message())["type"] == "reconnect"

@@ -1,0 +1,223 @@
+"""What ``handlers/`` relies on of Tornado beyond its documented API.
+
+When one of these fails after an upgrade, the thing it names has changed in Tornado. Read what
+``handlers/`` does with it (the comment says where) before changing the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import tornado
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import parse_multipart_form_data
+from tornado.iostream import IOStream, StreamClosedError
+from tornado.web import RequestHandler, StaticFileHandler
+from tornado.websocket import WebSocketHandler, WebSocketProtocol13, _WebSocketParams
+
+from handlers.protocol import CONTROL_BYTES, Protocol
+
+CHANGED = f"Tornado {tornado.version} has changed what handlers/ relies on: "
+
+
+def parameters(function: Any) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # protocol.py overrides these; super() is called where ours adds to it.
+        ("__init__", ["self", "handler", "mask_outgoing", "params"]),
+        ("_write_frame", ["self", "fin", "opcode", "data", "flags"]),
+        ("_parse_extensions_header", ["self", "headers"]),
+        ("_accept_connection", ["self", "handler"]),
+        ("_receive_frame", ["self"]),
+        ("_handle_message", ["self", "opcode", "data"]),
+        ("_abort", ["self"]),
+        ("close", ["self", "code", "reason"]),
+        # … and calls this.
+        ("_run_callback", ["self", "callback", "args", "kwargs"]),
+    ],
+)
+def test_the_websocket_protocol_has_the_methods_we_override(name: str, expected: list[str]) -> None:
+    method = getattr(WebSocketProtocol13, name, None)
+    assert method is not None, f"{CHANGED}WebSocketProtocol13.{name} is gone"
+    assert parameters(method) == expected, f"{CHANGED}WebSocketProtocol13.{name}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "handler",
+        "params",
+        "client_terminated",
+        "server_terminated",
+        "stream",
+        "_frame_mask",
+        "close_code",
+        "close_reason",
+    ],
+)
+def test_the_websocket_protocol_has_the_attributes_we_use(name: str) -> None:
+    protocol = WebSocketProtocol13(_Delegate(), False, _WebSocketParams(max_message_size=1))
+    assert hasattr(protocol, name), f"{CHANGED}WebSocketProtocol13.{name} is gone"
+
+
+def test_the_websocket_parameters_carry_the_size_limit() -> None:
+    assert _WebSocketParams(max_message_size=7).max_message_size == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("get_websocket_protocol", ["self"]),
+        ("on_ws_connection_close", ["self", "close_code", "close_reason"]),
+        ("log_exception", ["self", "typ", "value", "tb"]),
+    ],
+)
+def test_the_websocket_handler_has_the_hooks_we_use(name: str, expected: list[str]) -> None:
+    assert parameters(getattr(WebSocketHandler, name)) == expected, f"{CHANGED}{name}"
+    assert isinstance(inspect.getattr_static(WebSocketHandler, "max_message_size"), property)
+
+
+def test_the_end_of_a_connection_is_told_once() -> None:
+    """``_accept_connection`` may tell it a second time (protocol.py)."""
+    source = inspect.getsource(WebSocketHandler.on_connection_close)
+    assert "_on_close_called" in source, f"{CHANGED}on_connection_close"
+
+
+def test_a_message_is_refused_by_size_before_it_is_read() -> None:
+    """Tornado's limit is ours plus a control frame (protocol.py, CONTROL_BYTES)."""
+    source = inspect.getsource(WebSocketProtocol13._receive_frame)
+    assert "new_len > self.params.max_message_size" in source, f"{CHANGED}_receive_frame"
+    assert source.index("max_message_size") < source.index("self._frame_mask = await")
+    assert CONTROL_BYTES == 125
+
+
+class _Delegate:
+    """What a protocol tells its handler."""
+
+    def __init__(self) -> None:
+        self.heard = False
+        self.told: list[Any] = []
+
+    def on_message(self, message: str | bytes) -> None:
+        self.told.append(message)
+
+    def on_ping(self, data: bytes) -> None: ...
+
+    def on_pong(self, data: bytes) -> None: ...
+
+    def on_ws_connection_close(
+        self, close_code: int | None = None, close_reason: str | None = None
+    ) -> None: ...
+
+    def log_exception(self, *_: Any) -> None: ...
+
+
+def test_all_that_tornado_writes_passes_by_write_frame() -> None:
+    """Pongs above all: they must not get between the halves of a frame the sink has cut."""
+    source = inspect.getsource(WebSocketProtocol13)
+    writes = source.count("self.stream.write(")
+    assert writes == 1, f"{CHANGED}WebSocketProtocol13 writes past _write_frame"
+    assert "self.stream.write(" in inspect.getsource(WebSocketProtocol13._write_frame)
+
+
+def test_our_protocol_overrides_nothing_that_is_not_there() -> None:
+    ours = {"__module__", "__doc__", "__annotations__", "__firstlineno__", "__static_attributes__"}
+    ours |= {"sink", "stream", "failure", "_lingering", "_patience", "fail"}
+    ours |= {"_check_masked", "_handle_close", "__abstractmethods__", "_abc_impl"}
+    for name in vars(Protocol).keys() - ours:
+        assert hasattr(WebSocketProtocol13, name), f"{CHANGED}{name} overrides nothing"
+
+
+# --- plain HTTP ---
+
+
+def test_request_handlers_have_what_we_use() -> None:
+    for name in ("_log", "detach", "_execute", "decode_argument", "log_exception"):  # base.py
+        assert hasattr(RequestHandler, name), f"{CHANGED}RequestHandler.{name} is gone"
+    assert "if self._finished:\n                return" in inspect.getsource(
+        RequestHandler._execute
+    ), f"{CHANGED}_finished set in prepare() no longer ends the request"
+    assert parameters(StaticFileHandler.parse_url_path) == ["self", "url_path"]
+
+
+def test_connections_have_what_we_use() -> None:
+    for name in ("set_max_body_size", "close", "detach"):  # base.py
+        assert hasattr(HTTP1Connection, name), f"{CHANGED}HTTP1Connection.{name} is gone"
+    assert "if self.stream is None" in inspect.getsource(HTTP1Connection._read_message_inner), (
+        f"{CHANGED}a request detached in prepare() is read on"
+    )
+
+
+def test_multipart_is_parsed_into_what_we_hand_in() -> None:
+    expected = ["boundary", "data", "arguments", "files"]
+    assert parameters(parse_multipart_form_data)[:4] == expected, f"{CHANGED}multipart"
+
+
+# --- streams ---
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[tuple[IOStream, socket.socket]]:
+    """A stream, and the socket at its other end."""
+    near, far = socket.socketpair()
+    stream = IOStream(near)
+    yield stream, far
+    stream.close()
+    far.close()
+
+
+async def test_a_stream_counts_what_it_has_not_written(
+    pair: tuple[IOStream, socket.socket],
+) -> None:
+    """``stream.py`` reads ``_write_buffer``, ``writing()`` and ``socket``."""
+    stream, far = pair
+    flush = stream.write(b"x" * 10_000_000)
+    assert stream.writing(), f"{CHANGED}IOStream.writing"
+    pending = len(stream._write_buffer)
+    assert 0 < pending <= 10_000_000, f"{CHANGED}IOStream._write_buffer"
+    assert isinstance(flush, asyncio.Future), f"{CHANGED}IOStream.write"
+    far.setblocking(False)
+    received = 0
+    while received < 10_000_000:
+        try:
+            received += len(far.recv(65536))
+        except BlockingIOError:
+            await asyncio.sleep(0)
+    await flush
+    assert not stream.writing()
+
+
+async def test_writes_of_a_closed_stream_are_done(pair: tuple[IOStream, socket.socket]) -> None:
+    """The sink waits for them (sink.py)."""
+    stream, _ = pair
+    flush = stream.write(b"x" * 10_000_000)
+    stream.close()
+    with pytest.raises(StreamClosedError):
+        await flush
+    with pytest.raises(StreamClosedError):
+        await stream.write(b"more")
+    assert issubclass(StreamClosedError, OSError), f"{CHANGED}the sink catches OSError"
+
+
+async def test_an_empty_write_is_done_when_everything_before_it_is(
+    pair: tuple[IOStream, socket.socket],
+) -> None:
+    """``linger.py`` waits so before it half-closes."""
+    stream, far = pair
+    stream.write(b"x" * 10_000_000)
+    last = stream.write(b"")
+    assert isinstance(last, asyncio.Future)
+    await asyncio.sleep(0)
+    assert not last.done(), f"{CHANGED}an empty write overtakes"
+    far.close()
+    with pytest.raises(StreamClosedError):
+        await last
