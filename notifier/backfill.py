@@ -111,7 +111,8 @@ class Backfill:
                 return  # trimmed while we read: what we hold is not whole
             publications.extend(page.publications)
         feed.warm(replace(first, publications=publications))
-        self._warmed.add(feed)
+        if feed.subscriptions:  # else it was abandoned in the meantime
+            self._warmed.add(feed)
 
     async def _fetch(self, subscription: Subscription) -> None:
         feed = subscription.feed

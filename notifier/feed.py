@@ -191,6 +191,9 @@ class Feed:
         taken = subscription.sink.spill(frames, sent)
         subscription.cursor = self._pass.start + taken
         subscription.after = self._pass.items[taken - 1].item.position
+        if not subscription.sink.blocked:
+            # The rest went when it was handed over: the kernel had made room in between.
+            self._on_behind(subscription)
 
     def _broken(self, subscription: Subscription) -> None:
         self._leave(subscription)

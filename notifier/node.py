@@ -139,6 +139,7 @@ class Node:
             max_pending_bytes=self.settings.max_pending_bytes,
             on_blocked=self._blocked,
             on_drained=self._drained,
+            on_finished=self.silence,
         )
 
     def connected(self, connection: Connection) -> None:

@@ -60,10 +60,11 @@ class Sink:
         connection is torn down.
     :param on_blocked: told when the sink blocks; its subscriptions must leave live.
     :param on_drained: told when it can be written to again.
+    :param on_finished: told when the last frame was written; its subscriptions must end.
     """
 
-    __slots__ = ("_gate", "_max_pending", "_on_blocked", "_on_drained", "_stream", "blocked",
-                 "closed", "format", "send", "subscriptions")  # fmt: skip
+    __slots__ = ("_gate", "_max_pending", "_on_blocked", "_on_drained", "_on_finished", "_rest",
+                 "_stream", "blocked", "closed", "format", "send", "subscriptions")  # fmt: skip
 
     def __init__(
         self,
@@ -73,6 +74,7 @@ class Sink:
         max_pending_bytes: int,
         on_blocked: Callable[[Sink], None],
         on_drained: Callable[[Sink], None],
+        on_finished: Callable[[Sink], None],
     ) -> None:
         self._stream = stream
         self.send = stream.send
@@ -81,9 +83,12 @@ class Sink:
         self.closed = False
         self.subscriptions: dict[str, Subscription] = {}
         self._gate: Flush | None = None
+        # Bytes of a cut publication among what is pending, at most: they are no reply.
+        self._rest = 0
         self._max_pending = max_pending_bytes
         self._on_blocked = on_blocked
         self._on_drained = on_drained
+        self._on_finished = on_finished
 
     def write(self, frame: bytes) -> Flush | None:
         """Send one whole frame, after everything before it. ``None`` once closed."""
@@ -92,9 +97,10 @@ class Sink:
         return self._hand_over(frame)
 
     def finish(self, frame: bytes) -> Flush | None:
-        """Send the last frame there will be."""
+        """Send the last frame there will be; no publication comes after it."""
         flush = self.write(frame)
         self.closed = True
+        self._on_finished(self)
         return flush
 
     def push(self, frames: list[bytes]) -> int:
@@ -122,6 +128,7 @@ class Sink:
                 # Only this frame's own bytes: a slice of the joined batch would pin all of the
                 # batch for every stuck client. Whole when nothing went: it is also how we
                 # learn that the socket is writable again.
+                self._rest = len(frame) - sent
                 self._hand_over(memoryview(frame)[sent:])
                 return index + 1
             sent -= len(frame)
@@ -154,7 +161,7 @@ class Sink:
             self.abort()
             return None
         if self._stream.writing():
-            if self._stream.pending() > self._max_pending + len(data):
+            if self._stream.pending() > self._max_pending + self._rest + len(data):
                 self.abort()
                 return None
             self._gate = flush
@@ -169,6 +176,7 @@ class Sink:
         if flush is not self._gate or self.closed:
             return
         self._gate = None
+        self._rest = 0
         self.blocked = False
         self._on_drained(self)
 

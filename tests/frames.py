@@ -1,0 +1,77 @@
+"""Reading what a server sends on a WebSocket, and distrusting it (RFC 6455 §5)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    opcode: int
+    payload: bytes
+
+
+class FrameParser:
+    """Cuts bytes into frames; anything a server must not send fails the test."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self.closed = False
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that are complete now."""
+        assert not (self.closed and data), f"{len(data)} bytes after Close: {data[:60]!r}"
+        self._buffer += data
+        frames = []
+        while (frame := self._next()) is not None:
+            assert not self.closed, f"a frame after Close: {frame}"
+            self.closed = frame.opcode == CLOSE
+            frames.append(frame)
+        assert not (self.closed and self._buffer), "bytes after Close"
+        return frames
+
+    @property
+    def inside(self) -> bool:
+        """Whether a frame has begun that is not complete."""
+        return bool(self._buffer)
+
+    def _next(self) -> Frame | None:
+        buffer = self._buffer
+        if len(buffer) < 2:
+            return None
+        assert buffer[0] & 0xF0 == 0x80, f"not a whole frame: {bytes(buffer[:20])!r}"
+        opcode = buffer[0] & 0x0F
+        assert opcode in (TEXT, BINARY, CLOSE, PING, PONG), f"opcode {opcode}"
+        assert not buffer[1] & 0x80, "a masked frame from a server"
+        size, head = buffer[1], 2
+        if size >= 126:
+            assert opcode < 0x8, "a control frame over 125 bytes"
+            head = 4 if size == 126 else 10
+            if len(buffer) < head:
+                return None
+            size = int.from_bytes(buffer[2:head])
+            assert size < 1 << 32, "not a length"
+        if len(buffer) < head + size:
+            return None
+        payload = bytes(buffer[head : head + size])
+        del buffer[: head + size]
+        return Frame(opcode, payload)
+
+
+def masked(payload: bytes, opcode: int = TEXT) -> bytes:
+    """A frame as a client sends it."""
+    size = len(payload)
+    head = bytes([0x80 | opcode])
+    if size < 126:
+        head += bytes([0x80 | size])
+    elif size < 65536:
+        head += bytes([0x80 | 126]) + size.to_bytes(2)
+    else:
+        head += bytes([0x80 | 127]) + size.to_bytes(8)
+    mask = os.urandom(4)
+    stream = (mask * (size // 4 + 1))[:size]
+    covered = (int.from_bytes(payload) ^ int.from_bytes(stream)).to_bytes(size) if size else b""
+    return head + mask + covered
