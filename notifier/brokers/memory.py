@@ -169,7 +169,10 @@ class MemoryBroker:
             return
         del self._receivers[channel]
         log = self._logs.get(channel)
-        if log is not None and log.head == 0 and log.epoch == self._virgin_epoch:
+        if log is None:
+            return
+        log.used_ms = self._now_ms()  # who comes back soon must find the counter
+        if log.head == 0 and log.epoch == self._virgin_epoch:
             del self._logs[channel]
 
     async def history(self, channel: str, since: Since, limit: int) -> History:
@@ -210,9 +213,10 @@ class MemoryBroker:
             log = self._logs.get(channel)
             if log is None:
                 continue
-            self._trim(channel, log, self._namespaces.of(channel), now_ms)
-            idle_ms = now_ms - log.used_ms
-            if channel not in self._receivers and idle_ms > COUNTER_SECONDS * 1000:
+            namespace = self._namespaces.of(channel)
+            self._trim(channel, log, namespace, now_ms)
+            kept_ms = round((namespace.history_ttl + COUNTER_SECONDS) * 1000)
+            if channel not in self._receivers and now_ms - log.used_ms > kept_ms:
                 self._forget(channel, log)
         del self._unswept[-SWEEP_LOGS:]
 
@@ -255,12 +259,13 @@ class MemoryBroker:
 
     def _trim(self, channel: str, log: _Log, namespace: Namespace, now_ms: int) -> None:
         oldest_ms = now_ms - round(namespace.history_ttl * 1000)
+        # Before the rest: trimmed, what had expired anyway would count as lost.
+        self._size -= log.drop_expired(now_ms)
         publications = log.publications
         while publications and (
             len(publications) > namespace.history_size or publications[0].time_ms <= oldest_ms
         ):
             self._size -= log.drop_oldest()
-        self._size -= log.drop_expired(now_ms)
         if not log.publications:
             self._recent.pop(channel, None)
 
