@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import difflib
 import json
 from typing import Any
 
@@ -272,7 +273,19 @@ def test_unknown_field_of_an_action_is_refused_with_the_nearest_known() -> None:
     assert (error.field, error.nearest) == ("actions.0.lable", "label")
 
 
-def test_endless_names_are_refused_in_short_and_at_once() -> None:
+def test_endless_name_is_compared_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+
+    def no_matches(word: str, known: list[str], n: int) -> list[str]:
+        compared.append(word)
+        return []
+
+    monkeypatch.setattr(difflib, "get_close_matches", no_matches)
+    refused({"x" * 10_000_000: 1})
+    assert [len(word) for word in compared] == [60]
+
+
+def test_refusal_of_endless_names_is_short() -> None:
     name = "x" * 10_000_000
     action = {"action": "http", "label": "x", "url": "/", "headers": {name: 1}}
     for error in (refused({name: 1}), refused({"message": "x", "actions": [action]})):

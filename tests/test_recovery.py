@@ -114,8 +114,13 @@ def test_position_of_another_epoch_is_a_gap_before_all_there_is(log: Log, offset
     assert log.living(recovery.after.offset) == log.living(0)
 
 
-@given(logs(), st.integers(-10, 160))
-def test_from_a_time_all_that_was_published_then_or_later_follows(log: Log, time_ms: int) -> None:
+@given(logs(), st.data())
+def test_from_a_time_all_that_was_published_then_or_later_follows(
+    log: Log, data: st.DataObject
+) -> None:
+    # The times themselves are where an off-by-one would show.
+    times = [time_ms for time_ms, _ in log.entries] or [0]
+    time_ms = data.draw(st.sampled_from(times) | st.integers(-10, 160))
     recovery = ask(log, Time(time_ms))
     wanted = [n for n in range(1, log.head + 1) if log.entries[n - 1][0] >= time_ms]
     lost = [n for n in wanted if n <= log.trimmed]
