@@ -46,11 +46,11 @@ def test_older_items_get_lower_sequences_and_move_none() -> None:
 
 
 def test_search_begins_where_offsets_begin_to_rise() -> None:
-    ring = ring_of(40, 41)
+    ring = ring_of(40, 41, 42, 43)
     ring.append(gap(before=5))
     ring.append(publication(5))
-    assert ring.after(4, 2) == 3
-    assert ring.after(5, 2) == 4
+    assert ring.after(4, 4) == 5
+    assert ring.after(5, 4) == 6
 
 
 def test_oldest_are_trimmed_by_count_and_the_newest_of_them_is_told() -> None:
