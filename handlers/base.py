@@ -49,7 +49,6 @@ class Handler(RequestHandler):
 
     def _check_request(self) -> None:
         """What can be refused before the body is read."""
-        door.check_method(self)
         declared = self.request.headers.get("Content-Length", "0")
         if declared.isascii() and declared.isdigit():
             self._check_size(int(declared.lstrip("0")[:15] or "0"))
@@ -128,3 +127,19 @@ class NotFound(Handler):
 
     def _check_request(self) -> None:
         raise door.nothing_at(self.request.path)
+
+
+class NotAllowed(Handler):
+    """Where a route leads that does not have the method; its body is of no interest either.
+
+    :param target: the route's own handler.
+    """
+
+    def initialize(  # type: ignore[override]
+        self, node: Node, policy: Policy, target: type[RequestHandler]
+    ) -> None:
+        super().initialize(node, policy)
+        self._target = target
+
+    def _check_request(self) -> None:
+        raise door.not_allowed(self.request.method, self._target)

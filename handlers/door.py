@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import cache
 from typing import Any
 
 from pydantic_core import to_json
@@ -65,17 +66,11 @@ def _head_size(request: HTTPServerRequest) -> int:
     return line + sum(len(name) + len(value) + 4 for name, value in request.headers.get_all()) + 2
 
 
-def check_method(handler: RequestHandler) -> None:
-    """:raises MethodNotAllowed:"""
-    if handler.request.method not in allowed_methods(handler):
-        raise not_allowed(handler)
-
-
-def not_allowed(handler: RequestHandler) -> MethodNotAllowed:
-    allow = allowed_methods(handler)
+def not_allowed(method: str | None, target: type[RequestHandler]) -> MethodNotAllowed:
+    """The refusal of a method that the handler does not have."""
+    allow = allowed_methods(target)
     return MethodNotAllowed(
-        f"{(handler.request.method or '?')[:20]} is not possible here, but {', '.join(allow)} is.",
-        allow=allow,
+        f"{(method or '?')[:20]} is not possible here, but {', '.join(allow)} is.", allow=allow
     )
 
 
@@ -103,7 +98,7 @@ def translate(handler: RequestHandler, error: BaseException | None) -> NotifierE
             case 403 | 404:  # 403 is what Tornado says of a file outside the static folder
                 return nothing_at(handler.request.path)
             case 405:  # a method Tornado has never heard of
-                return not_allowed(handler)
+                return not_allowed(handler.request.method, type(handler))
             case status if 400 <= status < 500:
                 return BadRequest("The request can't be understood.")
     return InternalError("Something went wrong in the server. It has been logged.")
@@ -136,7 +131,7 @@ def set_default_headers(handler: RequestHandler) -> None:
 
 
 def answer_options(handler: RequestHandler) -> None:
-    handler.set_header("Allow", ", ".join(allowed_methods(handler)))
+    handler.set_header("Allow", ", ".join(allowed_methods(type(handler))))
     handler.set_status(204)
 
 
@@ -145,13 +140,14 @@ def write_error(handler: RequestHandler, **kwargs: Any) -> None:
     handler.finish(refuse(handler, translate(handler, kwargs.get("exc_info", (None,) * 3)[1])))
 
 
-def allowed_methods(handler: RequestHandler) -> list[str]:
-    """The methods the handler's class implements."""
-    return [
+@cache
+def allowed_methods(target: type[RequestHandler]) -> tuple[str, ...]:
+    """The methods the handler implements."""
+    return tuple(
         method
         for method in RequestHandler.SUPPORTED_METHODS
-        if getattr(type(handler), method.lower()) is not getattr(RequestHandler, method.lower())
-    ]
+        if getattr(target, method.lower()) is not getattr(RequestHandler, method.lower())
+    )
 
 
 def log_failure(handler: RequestHandler, error: BaseException | None) -> None:

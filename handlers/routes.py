@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, RequestHandler, url
 
 from handlers import door
-from handlers.base import NotFound
+from handlers.base import NotAllowed, NotFound
 from handlers.echo import Echo
 from handlers.health import Live, Ready
 from handlers.history import ChannelHistory
@@ -40,7 +41,7 @@ def application(node: Node, static: Path) -> Application:
         (r"/health/live", Live, OPEN, {}),
         (r"/health/ready", Ready, OPEN, {}),
     ]
-    return Application(
+    return _Application(
         [
             url(path, handler, {"node": node, "policy": policy, **more})
             for path, handler, policy, more in table
@@ -49,3 +50,32 @@ def application(node: Node, static: Path) -> Application:
         default_handler_args={"node": node, "policy": OURS},
         log_function=door.log_request,
     )
+
+
+class _Application(Application):
+    """Refuses a method that a route does not have before it reads the body.
+
+    Handlers of WebSockets and files can't do it themselves: they get a request when it is whole.
+    """
+
+    def get_handler_delegate(
+        self,
+        request: HTTPServerRequest,
+        target_class: type[RequestHandler],
+        target_kwargs: dict[str, Any] | None = None,
+        path_args: list[bytes] | None = None,
+        path_kwargs: dict[str, bytes] | None = None,
+    ) -> Any:
+        # One that HTTP does not have is for Tornado to refuse.
+        known = request.method in RequestHandler.SUPPORTED_METHODS
+        lacking = known and request.method not in door.allowed_methods(target_class)
+        if target_kwargs and lacking and target_class is not NotFound:
+            target_kwargs = {
+                "node": target_kwargs["node"],
+                "policy": target_kwargs["policy"],
+                "target": target_class,
+            }
+            target_class = NotAllowed
+        return super().get_handler_delegate(
+            request, target_class, target_kwargs, path_args, path_kwargs
+        )

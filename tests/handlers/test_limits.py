@@ -43,6 +43,9 @@ async def history_of(server: Server, channel: str) -> list[dict[str, object]]:
         ("/health/live", "POST", 405),
         ("/notify", "DELETE", 405),
         ("/channels/a/history", "GET", 413),
+        ("/", "POST", 405),
+        ("/ws", "POST", 405),
+        ("/static/app.js", "PUT", 405),
     ],
 )
 async def test_who_sends_a_body_over_the_limit_gets_to_see_the_refusal(

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 import tornado
+import tornado.web
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import parse_multipart_form_data
 from tornado.iostream import IOStream, StreamClosedError
-from tornado.web import RequestHandler, StaticFileHandler
+from tornado.web import Application, RequestHandler, StaticFileHandler
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13, _WebSocketParams
 
 from handlers.protocol import CONTROL_BYTES, Protocol
@@ -147,6 +148,15 @@ def test_request_handlers_have_what_we_use() -> None:
         RequestHandler._execute
     ), f"{CHANGED}_finished set in prepare() no longer ends the request"
     assert parameters(StaticFileHandler.parse_url_path) == ["self", "url_path"]
+
+
+def test_the_application_makes_handlers_where_we_look_on() -> None:
+    expected = ["self", "request", "target_class", "target_kwargs", "path_args", "path_kwargs"]
+    assert parameters(Application.get_handler_delegate) == expected  # routes.py
+    source = inspect.getsource(tornado.web._ApplicationRouter) + inspect.getsource(
+        Application.find_handler
+    )
+    assert source.count("get_handler_delegate(") == 3, f"{CHANGED}Application.find_handler"
 
 
 def test_connections_have_what_we_use() -> None:
