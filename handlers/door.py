@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import cache
 from typing import Any
 
 from pydantic_core import to_json
@@ -140,7 +139,6 @@ def write_error(handler: RequestHandler, **kwargs: Any) -> None:
     handler.finish(refuse(handler, translate(handler, kwargs.get("exc_info", (None,) * 3)[1])))
 
 
-@cache
 def allowed_methods(target: type[RequestHandler]) -> tuple[str, ...]:
     """The methods the handler implements."""
     return tuple(
