@@ -187,6 +187,7 @@ class Account:
             assert message["recovered"] is None
             self.places[channel] = None
             return
+        self._last_seen.pop(channel, None)  # an old position asks for what came before
         place = self.places[channel] = Position.parse(message["position"])
         assert message["recovered"] is ("gap" not in message)
         if "gap" in message:

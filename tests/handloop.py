@@ -35,7 +35,8 @@ class HandLoop(asyncio.AbstractEventLoop):
 
     @property
     def idle(self) -> bool:
-        return not self._ready
+        """Whether nothing is to be run, now or later."""
+        return not self._ready and all(timer.cancelled() for timer in self._timers)
 
     def step(self) -> None:
         """Run the next callback."""

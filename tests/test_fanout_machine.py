@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -181,6 +182,7 @@ class FanoutMachine(RuleBasedStateMachine):
         stretch=st.sampled_from([700, 2500, 65536]),
         page=st.sampled_from([2, 5, 256]),
         capacity=st.sampled_from([100, 1000, 20_000]),
+        present=st.integers(0, 3),
     )
     def build(
         self,
@@ -190,6 +192,7 @@ class FanoutMachine(RuleBasedStateMachine):
         stretch: int,
         page: int,
         capacity: int,
+        present: int,
     ) -> None:
         # In small: stretches of a few items, pages of a few, a look at the clock at each socket.
         self.patches.setattr("notifier.feed.STRETCH_BYTES", stretch)
@@ -216,6 +219,9 @@ class FanoutMachine(RuleBasedStateMachine):
         self.node = Node(
             self.settings, self.broker, namespaces, now_ms=self.now_ms, clock=self.clock
         )
+        for number in range(present):
+            self._connect(number, dict.fromkeys(CHANNELS, "none"), other=number == 2)
+        self._settle()
 
     def now_ms(self) -> int:
         return 1_700_000_000_000 + round(self.seconds * 1000)
@@ -279,19 +285,28 @@ class FanoutMachine(RuleBasedStateMachine):
     def connect(self, number: int, wanted: dict[str, str | int], other: bool, settle: bool) -> None:
         present = self.clients[number]
         if present is not None and not present.stream.closed:
-            return
+            present.stream.abort()  # it comes back
+        self._connect(number, wanted, other)
+        if settle:
+            self.loop.run()
+
+    def _connect(self, number: int, wanted: Mapping[str, str | int], other: bool) -> None:
         client = self.clients[number] = Client(self, number, OTHER if other else NATIVE)
         resolved: dict[str, Since] = {}
         for channel, place in wanted.items():
             since = client.asked[channel] = self._since(channel, place)
             resolved |= starts(since, [channel], now_ms=self.now_ms())
         client.open(resolved)
-        if settle:
-            self.loop.run()
 
     def _client(self, number: int) -> Client | None:
-        client = self.clients[number]
-        return None if client is None or client.finished or not client.opened else client
+        """One that can speak."""
+        able = [c for c in self.clients if c is not None and c.opened and not c.finished]
+        return able[number % len(able)] if able else None
+
+    def _present(self, number: int) -> Client | None:
+        """One whose connection is there, though it may have said Close."""
+        present = [c for c in self.clients if c is not None and not c.stream.closed]
+        return present[number % len(present)] if present else None
 
     @rule(number=clients, channel=channels, since=sinces)
     def subscribe(self, number: int, channel: str, since: str | int) -> None:
@@ -333,18 +348,15 @@ class FanoutMachine(RuleBasedStateMachine):
 
     @rule(number=clients, size=st.sampled_from([1, 7, 60, 500, 100_000]))
     def read(self, number: int, size: int) -> None:
-        if (client := self.clients[number]) is not None:
+        if (client := self._present(number)) is not None:
             client.read(size)
 
-    @rule(size=st.sampled_from([50, 1000, 100_000]))
-    def read_all_round(self, size: int) -> None:
-        for client in self.clients:
-            if client is not None:
-                client.read(size)
+    def _read_all_round(self) -> int:
+        return sum(client.read(1 << 20) for client in self.clients if client is not None)
 
     @rule(number=clients, bites=st.lists(st.integers(0, 40), min_size=1, max_size=4))
     def kernel_takes_little(self, number: int, bites: list[int]) -> None:
-        if (client := self.clients[number]) is not None:
+        if (client := self._present(number)) is not None:
             client.stream.bites.extend(bites)
 
     # --- endings ---
@@ -367,13 +379,13 @@ class FanoutMachine(RuleBasedStateMachine):
     @rule(number=clients)
     def break_silently(self, number: int) -> None:
         """The next thing sent meets an error."""
-        if (client := self.clients[number]) is not None:
+        if (client := self._present(number)) is not None:
             client.stream.broken = True
 
     @rule(number=clients)
     def cut(self, number: int) -> None:
         """The loss is noticed at once."""
-        if (client := self.clients[number]) is not None:
+        if (client := self._present(number)) is not None:
             client.stream.abort()
 
     # --- the broker and time ---
@@ -414,9 +426,19 @@ class FanoutMachine(RuleBasedStateMachine):
     def turn_until_idle(self) -> None:
         self.loop.run()
 
+    @rule(count=st.integers(1, 8))
+    def read_and_turn(self, count: int) -> None:
+        """Everybody keeps up, more or less."""
+        for _ in range(count):
+            self._read_all_round()
+            self.loop.step()
+
     @precondition(lambda self: any(self.clients))
     @rule()
     def everybody_reads_everything(self) -> None:
+        self._settle()
+
+    def _settle(self) -> None:
         self.broker.down = False
         self.broker.pauses = (0, 0)
         self.hurry = 0.0
@@ -426,7 +448,7 @@ class FanoutMachine(RuleBasedStateMachine):
         while True:
             self.loop.advance(2.0)  # who waits to ask the broker again does so
             self.loop.run()
-            if not sum(c.read(1 << 20) for c in self.clients if c is not None) and self.loop.idle:
+            if not self._read_all_round() and self.loop.idle:
                 break
         for client in self.clients:
             if client is not None and not client.stream.closed and not client.finished:
@@ -495,7 +517,7 @@ class FanoutMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             if hasattr(self, "node"):
-                self.everybody_reads_everything()
+                self._settle()
                 for client in self.clients:
                     if client is not None:
                         client.stream.abort()
@@ -518,5 +540,6 @@ def test_no_order_of_events_makes_the_fan_out_cheat() -> None:
             database=None,
             suppress_health_check=list(HealthCheck),
             report_multiple_bugs=False,
+            phases=[Phase.generate],
         ),
     )

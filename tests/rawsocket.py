@@ -1,0 +1,202 @@
+"""A WebSocket client as plain as can be, and a server to try it on.
+
+The client sends any bytes, reads as slowly as it is told, and takes nothing for granted: every
+byte goes through :class:`~tests.frames.FrameParser`, every message into an
+:class:`~tests.account.Account`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Self
+
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+
+from handlers.routes import application
+from notifier.assets import static_path
+from notifier.config import Settings
+from notifier.node import Node, wall_clock_ms
+from notifier.notification import Notification
+from tests.account import Account, RecordingBroker
+from tests.frames import CLOSE, PING, PONG, Frame, FrameParser, masked
+
+# Far above what anything here takes on a slow machine: who waits longer waits for nothing.
+PATIENCE = 30.0
+
+_HANDSHAKE = (
+    "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """Wait for something that comes about by itself."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 -- what is waited for has no event
+            await asyncio.sleep(0.005)
+
+
+class Service:
+    """A node behind a listening socket, with a broker that keeps account."""
+
+    def __init__(self, node: Node, broker: RecordingBroker, port: int) -> None:
+        self.node = node
+        self.broker = broker
+        self.port = port
+        self.clients: list[RawSocket] = []
+
+    async def publish(self, channel: str, message: str, **fields: Any) -> None:
+        notification = Notification.parse({"message": message, **fields})
+        await self.node.publish(notification, channel, producer="")
+
+
+@asynccontextmanager
+async def serving(*, send_buffer: int | None = None, **settings: Any) -> AsyncIterator[Service]:
+    """Serve on a free port; ``send_buffer`` is the kernel's for each accepted socket."""
+    chosen = Settings(**settings)
+    namespaces = chosen.channel_namespaces()
+    broker = RecordingBroker(
+        namespaces,
+        history_bytes=chosen.history_bytes,
+        max_channels=chosen.max_channels,
+        idempotency_ttl=chosen.idempotency_ttl,
+        max_idempotency_keys=chosen.max_idempotency_keys,
+        now_ms=wall_clock_ms,
+    )
+    node = Node(chosen, broker, namespaces)
+    server = HTTPServer(application(node, static_path()))
+    listener, port = bind_unused_port()
+    listener.listen(1024)
+    if send_buffer is not None:
+        # Accepted sockets inherit it.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+    server.add_socket(listener)
+
+    async def sweep() -> None:
+        while True:
+            node.sweep()
+            await asyncio.sleep(0.05)
+
+    sweeping = asyncio.create_task(sweep())
+    service = Service(node, broker, port)
+    try:
+        yield service
+    finally:
+        for client in service.clients:
+            client.close()
+        sweeping.cancel()
+        server.stop()
+        for connection in list(node.connections.values()):
+            connection.sink.abort()
+        await server.close_all_connections()
+        await until(lambda: not node.connections)
+        await node.close()
+
+
+class RawSocket:
+    """A client of a :class:`Service`.
+
+    :ivar code: of the Close frame that came.
+    :ivar ended: nothing more can come: the server hung up.
+    """
+
+    def __init__(self, service: Service, connection: socket.socket) -> None:
+        self._socket = connection
+        self._parser = FrameParser()
+        self._loop = asyncio.get_running_loop()
+        self.account = Account(service.broker, service.node.now_ms)
+        self.pings: deque[bytes] = deque()
+        self.pinged = 0
+        self.code: int | None = None
+        self.ended = False
+        self._refs = 0
+
+    @classmethod
+    async def connect(
+        cls, service: Service, path: str = "/ws", *, receive_buffer: int | None = None
+    ) -> Self:
+        connection = socket.socket()
+        if receive_buffer is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        connection.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(connection, ("127.0.0.1", service.port))
+        client = cls(service, connection)
+        service.clients.append(client)
+        await client.send(_HANDSHAKE.format(path=path).encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += await loop.sock_recv(connection, 1)  # not a byte beyond the head
+        assert head.startswith(b"HTTP/1.1 101 "), head
+        return client
+
+    # --- sending ---
+
+    async def send(self, data: bytes) -> None:
+        """Any bytes."""
+        await self._loop.sock_sendall(self._socket, data)
+
+    async def command(self, kind: str, **members: Any) -> int:
+        """A command of the native protocol; its ``ref``."""
+        self._refs += 1
+        self.account.expect(self._refs, kind)
+        message = {"type": kind, **members, "ref": self._refs}
+        await self.send(masked(json.dumps(message).encode()))
+        return self._refs
+
+    async def ping(self) -> None:
+        payload = b"%d" % self.pinged
+        self.pinged += 1
+        self.pings.append(payload)
+        await self.send(masked(payload, PING))
+
+    async def say_close(self, code: int = 1000) -> None:
+        await self.send(masked(code.to_bytes(2), CLOSE))
+
+    # --- receiving ---
+
+    async def read(self, size: int = 1 << 18) -> None:
+        """Take at most so many bytes, and account for the frames that are complete with them."""
+        try:
+            data = await self._loop.sock_recv(self._socket, size)
+        except ConnectionError:
+            data = b""
+        self.ended = not data
+        for frame in self._parser.feed(data):
+            await self._take(frame)
+
+    async def read_until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                assert not self.ended, "the server hung up"
+                await self.read()
+
+    async def _take(self, frame: Frame) -> None:
+        if frame.opcode == PONG:
+            assert self.pings and frame.payload == self.pings.popleft(), "pongs as pinged"
+        elif frame.opcode == PING:
+            with suppress(ConnectionError):
+                await self.send(masked(frame.payload, PONG))
+        elif frame.opcode == CLOSE:
+            self.code = int.from_bytes(frame.payload[:2])
+        else:
+            self.account.receive(frame.payload)
+
+    @property
+    def whole(self) -> bool:
+        """Whether no frame is incomplete."""
+        return not self._parser.inside
+
+    def up_to_date(self) -> bool:
+        """Whether it has, or was told of, everything there is."""
+        return self.account.welcomed and not any(self.account.missing())
+
+    def close(self) -> None:
+        """Hang up without a word."""
+        self._socket.close()
