@@ -24,6 +24,9 @@ CLOSE_SECONDS = 5.0
 # limit is set this much higher (the most a control frame holds), and ours checked at the end.
 CONTROL_BYTES = 125
 
+# A peer that sends at least this much between two pings is not taken for dead.
+PIECE_BYTES = 16384
+
 PROTOCOL_ERROR = 1002
 INVALID_DATA = 1007
 TOO_BIG = 1009
@@ -67,6 +70,16 @@ class Protocol(WebSocketProtocol13):
         await super()._receive_frame()
         if not self.client_terminated:
             self._check_masked()  # also fragments, of which the last alone is handled
+
+    async def _read_bytes(self, n: int) -> bytes:
+        """A long payload piece by piece, each of them a sign of life."""
+        if n <= PIECE_BYTES:
+            return await super()._read_bytes(n)
+        data = bytearray()
+        while len(data) < n:
+            data += await super()._read_bytes(min(PIECE_BYTES, n - len(data)))
+            self.handler.heard = True  # type: ignore[attr-defined]
+        return bytes(data)
 
     def _check_masked(self) -> bool:
         """RFC 6455 §5.1: a client's frames are masked; Tornado takes others as well."""

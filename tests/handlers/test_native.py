@@ -714,3 +714,14 @@ async def test_a_connection_that_answers_pings_stays() -> None:
                 assert await socket.frame() == (PING, b"")
                 await socket.send(client_frame(b"", PONG))
             assert (await socket.ask({"type": "ping"}))["type"] == "reply"
+
+
+@pytest.mark.usefixtures("swift_sweeps")
+async def test_who_takes_long_to_send_one_message_is_not_silent() -> None:
+    async with serving(ping_interval=0.3, ping_timeout=0.3) as server:
+        async with raw_socket(server.port) as socket:
+            frame = client_frame(b'{"type":"ping"}'.ljust(500_000))
+            for start in range(0, len(frame), 20_000):
+                await socket.send(frame[start : start + 20_000])
+                await asyncio.sleep(0.05)
+            assert (await socket.message())["type"] == "reply"

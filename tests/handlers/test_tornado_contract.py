@@ -39,6 +39,7 @@ def parameters(function: Any) -> list[str]:
         ("_parse_extensions_header", ["self", "headers"]),
         ("_accept_connection", ["self", "handler"]),
         ("_receive_frame", ["self"]),
+        ("_read_bytes", ["self", "n"]),
         ("_handle_message", ["self", "opcode", "data"]),
         ("_abort", ["self"]),
         ("close", ["self", "code", "reason"]),
