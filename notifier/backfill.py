@@ -110,7 +110,7 @@ class Backfill:
             if page.gap is not None:
                 return  # trimmed while we read: what we hold is not whole
             publications.extend(page.publications)
-        feed.warm(replace(first, publications=publications))
+        feed.warm(replace(first, head=page.head, publications=publications))
         if feed.subscriptions:  # else it was abandoned in the meantime
             self._warmed.add(feed)
 

@@ -333,8 +333,10 @@ class Feed:
         if (
             floor is None
             or start is None
+            or history.head is None
             or start.epoch != floor.epoch
             or self._unbroken > self.ring.base
+            or history.head.offset < floor.offset  # read before what the ring has dropped since
         ):
             return
         if start.offset < floor.offset:
@@ -364,7 +366,11 @@ class Feed:
             floor = self.ring[self._unbroken - 1].item.position
             floor_time_ms = now_ms
         oldest_ms = now_ms - round(self.namespace.history_ttl * 1000)
-        keep = max(0, len(publications) - self.namespace.history_size)
+        # Expired ones don't count: history has let go of them, and so may reach further back.
+        keep, room = len(publications), self.namespace.history_size
+        while keep and room:
+            keep -= 1
+            room -= not publications[keep].expired(now_ms)
         while keep < len(publications) and publications[keep].time_ms <= oldest_ms:
             keep += 1
         if keep == 0 and not self._reaches_floor:

@@ -63,16 +63,24 @@ class Keepalive:
     def sweep(self, now: float) -> bool:
         """Do what is due; True when some of it had to be left for the next sweep."""
         self._abort_stalled(now)
+        # Both, whether or not the first left something.
+        late = self._judge_asked(now)
+        return self._ask_silent(now) or late
+
+    def _judge_asked(self, now: float) -> bool:
         for _ in range(SWEEP_PEERS):
             peer = next(iter(self._asked), None)
             if peer is None or self._asked[peer] > now:
-                break
+                return False
             del self._asked[peer]
             if peer.heard or peer.sink.blocked:
                 peer.heard = False
                 self._resting[peer] = now + self._interval
             else:
                 peer.dead("no answer to a ping")
+        return True
+
+    def _ask_silent(self, now: float) -> bool:
         for _ in range(SWEEP_PEERS):
             peer = next(iter(self._resting), None)
             if peer is None or self._resting[peer] > now:

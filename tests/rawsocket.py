@@ -179,7 +179,10 @@ class RawSocket:
 
     async def _take(self, frame: Frame) -> None:
         if frame.opcode == PONG:
-            assert self.pings and frame.payload == self.pings.popleft(), "pongs as pinged"
+            # One pong may answer several pings, with the last of them (RFC 6455 §5.5.3).
+            assert frame.payload in self.pings, f"the pong {frame.payload!r}, due {self.pings}"
+            while self.pings.popleft() != frame.payload:
+                pass
         elif frame.opcode == PING:
             with suppress(ConnectionError):
                 await self.send(masked(frame.payload, PONG))

@@ -1,0 +1,200 @@
+"""Asked once for everybody: feeds opened, rings warmed and pages fetched in single flights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from notifier.backfill import Backfill
+from notifier.channels import Namespace, Namespaces
+from notifier.errors import BrokerUnavailable
+from notifier.feed import Feed, Start
+from notifier.notification import Draft, Position
+from notifier.sink import Sink
+from notifier.subscription import Standing, Subscription
+from notifier.wire.resume import After, All
+from notifier.wire.websocket import NATIVE
+from tests.account import RecordingBroker
+from tests.fakestream import FakeStream
+from tests.handloop import HandLoop
+
+
+class Bench:
+    """A backfill over a broker with ten publications, and a feed."""
+
+    def __init__(self, *, history_size: int = 100) -> None:
+        self.loop = HandLoop()
+        self.loop.start()
+        namespaces = Namespaces(Namespace(history_size=history_size))
+        self.broker = RecordingBroker(
+            namespaces,
+            history_bytes=1 << 20,
+            max_channels=10,
+            idempotency_ttl=60.0,
+            max_idempotency_keys=10,
+            now_ms=lambda: 1000,
+        )
+        self.paged: list[Subscription] = []
+        self.backfill = Backfill(self.broker, now_ms=lambda: 1000, on_page=self.paged.append)
+        self.publish(10)
+
+    def publish(self, count: int) -> None:
+        for _ in range(count):
+            number = len(self.broker.ledgers["a"].publications)
+            self.loop.complete(self.broker.publish(Draft("a", f"{number}", 1000, b'"message":"m"')))
+
+    def feed(self, *, feed_size: int = 100) -> Feed:
+        feed = Feed(
+            "a",
+            Namespace(),
+            feed_size=feed_size,
+            feed_bytes=1 << 20,
+            on_dirty=lambda _: None,
+            on_behind=lambda _: None,
+        )
+        feed.subscriptions.add(self.subscription(feed))
+        return feed
+
+    def subscription(self, feed: Feed) -> Subscription:
+        ignore = lambda _: None  # noqa: E731
+        sink = Sink(
+            FakeStream(capacity=100),
+            NATIVE,
+            max_pending_bytes=100,
+            on_blocked=ignore,
+            on_drained=ignore,
+            on_finished=ignore,
+        )
+        return Subscription(feed, sink)
+
+    def place(self, offset: int) -> Position:
+        head = self.broker.ledgers["a"].head
+        assert head is not None
+        return Position(head.epoch, offset)
+
+    def loading(self, feed: Feed, offset: int) -> Subscription:
+        subscription = self.subscription(feed)
+        subscription.standing = Standing.LOADING
+        subscription.after = self.place(offset)
+        return subscription
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.loop.run()
+    bench.loop.stop()
+
+
+async def begin(bench: Bench, feed: Feed, offset: int) -> Start:
+    await bench.backfill.open(feed)
+    return await bench.backfill.start(feed, After(bench.place(offset)))
+
+
+def test_thousand_subscribers_with_places_of_their_own_read_history_once(bench: Bench) -> None:
+    feed = bench.feed()
+    tasks = [bench.loop.create_task(begin(bench, feed, n % 10)) for n in range(1000)]
+    bench.loop.run()
+    assert bench.broker.reads == {"a": 1}
+    for number, task in enumerate(tasks):
+        assert task.result().position == bench.place(number % 10)
+        assert task.result().gap is None and task.result().page is None, "from the ring"
+
+
+def test_waiter_that_is_cancelled_does_not_cancel_the_others(bench: Bench) -> None:
+    feed = bench.feed()
+    bench.broker.pauses = (3, 3)
+    first, second = (bench.loop.create_task(begin(bench, feed, 0)) for _ in range(2))
+    while not bench.broker.reads:
+        bench.loop.step()
+    first.cancel()
+    bench.loop.run()
+    assert first.cancelled()
+    assert second.result().position == bench.place(0)
+    assert bench.broker.reads == {"a": 1}
+
+
+def test_who_waits_is_told_that_the_broker_is_away_and_the_next_one_is_served(
+    bench: Bench,
+) -> None:
+    feed = bench.feed()
+    bench.broker.down = True
+    task = bench.loop.create_task(begin(bench, feed, 0))
+    bench.loop.run()
+    assert isinstance(task.exception(), BrokerUnavailable)
+    bench.broker.down = False
+    task = bench.loop.create_task(begin(bench, feed, 0))
+    bench.loop.run()
+    assert task.result().position == bench.place(0)
+
+
+def test_who_fell_off_waits_until_the_broker_is_back(bench: Bench) -> None:
+    subscription = bench.loading(bench.feed(), 3)
+    bench.broker.down = True
+    bench.backfill.fetch(subscription)
+    for _ in range(3):
+        bench.loop.run()
+        bench.loop.advance(1.5)
+    assert bench.paged == [] and subscription.standing is Standing.LOADING
+    bench.broker.down = False
+    bench.loop.run()
+    assert bench.paged == [subscription] and len(subscription.page) == 7
+
+
+def test_who_left_while_the_broker_was_away_is_waited_for_no_more(bench: Bench) -> None:
+    subscription = bench.loading(bench.feed(), 3)
+    bench.broker.down = True
+    bench.backfill.fetch(subscription)
+    bench.loop.run()
+    subscription.feed.leave(subscription)
+    bench.loop.advance(1.5)
+    bench.loop.run()
+    assert bench.loop.idle and bench.broker.reads == {"a": 1}
+
+
+def test_history_that_moved_on_meanwhile_is_told_as_a_gap_in_the_page(bench: Bench) -> None:
+    feed = bench.feed()
+    subscription = bench.loading(feed, 3)
+    bench.publish(150)  # of which history keeps a hundred
+    bench.backfill.fetch(subscription)
+    bench.loop.run()
+    gap = subscription.page[0].item
+    assert gap.position == bench.place(60)
+    assert len(subscription.page) == 101
+
+
+def test_feed_that_was_left_while_it_was_warmed_is_forgotten(bench: Bench) -> None:
+    feed = bench.feed()
+    task = bench.loop.create_task(begin(bench, feed, 0))
+    bench.broker.pauses = (2, 2)
+    while not bench.broker.reads:
+        bench.loop.step()
+    feed.subscriptions.clear()
+    bench.backfill.abandon(feed)
+    bench.loop.run()
+    assert task.done()
+    assert not bench.backfill._warmed and not bench.backfill._opened
+
+
+def test_everything_is_read_where_the_ring_ends_by_pages(bench: Bench) -> None:
+    feed = bench.feed(feed_size=4)
+
+    async def start() -> Start:
+        await bench.backfill.open(feed)
+        return await bench.backfill.start(feed, All())
+
+    task = bench.loop.create_task(start())
+    bench.loop.run()
+    page = task.result().page
+    assert page is not None and len(page.publications) == 10
+
+
+def test_close_ends_what_is_under_way(bench: Bench) -> None:
+    bench.broker.down = True
+    bench.backfill.fetch(bench.loading(bench.feed(), 3))
+    bench.loop.run()
+    closing = bench.loop.create_task(bench.backfill.close())
+    bench.loop.run()
+    assert closing.done() and not bench.backfill._errands
