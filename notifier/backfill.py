@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 from notifier.brokers.base import Broker
 from notifier.errors import BrokerUnavailable
-from notifier.feed import Feed, Start
+from notifier.feed import Feed
 from notifier.history import History
 from notifier.notification import Publication
 from notifier.subscription import Standing, Subscription
+from notifier.tail import Start
 from notifier.wire.resume import After, Last, Since
 
 T = TypeVar("T")
@@ -65,19 +66,19 @@ class Backfill:
 
         :raises BrokerUnavailable:
         """
-        start = feed.locate(since, self._now_ms())
+        start = feed.tail.locate(since, self._now_ms())
         if start is None and feed not in self._warmed:
             await self._once(("warm", feed), lambda: self._warm(feed))
-            start = feed.locate(since, self._now_ms())
+            start = feed.tail.locate(since, self._now_ms())
         if start is None:
             page = await self._page(feed.channel, since)
             # The gap is told with the answer to the subscriber, not once more before the page.
             start = Start(page.start, page.gap, page=replace(page, gap=None))
         return start
 
-    def fetch(self, subscription: Subscription) -> None:
+    def fetch(self, feed: Feed, subscription: Subscription) -> None:
         """Get the page of history that the subscription needs."""
-        self._run(self._fetch(subscription))
+        self._run(self._fetch(feed, subscription))
 
     async def close(self) -> None:
         """End everything under way."""
@@ -100,7 +101,7 @@ class Backfill:
 
     async def _warm(self, feed: Feed) -> None:
         publications: list[Publication] = []
-        size = feed.namespace.history_size
+        size = feed.tail.depth
         first = page = await self._broker.history(feed.channel, Last(size), PAGE_SIZE)
         publications.extend(page.publications)
         while page.more and publications[-1].position is not None:
@@ -114,14 +115,17 @@ class Backfill:
         if feed.subscriptions:  # else it was abandoned in the meantime
             self._warmed.add(feed)
 
-    async def _fetch(self, subscription: Subscription) -> None:
-        feed = subscription.feed
+    async def _fetch(self, feed: Feed, subscription: Subscription) -> None:
         while subscription.standing is Standing.LOADING:
             assert subscription.after is not None, "ephemeral feeds have no history"
             try:
                 page = await self._page(feed.channel, After(subscription.after))
             except BrokerUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
+            except Exception:
+                # A fault of ours. Its reader would wait for ever: let it come back instead.
+                subscription.sink.abort()
+                raise
             else:
                 feed.turn_page(subscription, page)
                 self._on_page(subscription)

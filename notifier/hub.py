@@ -11,12 +11,13 @@ Nothing is awaited here.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from notifier.channels import Namespaces
-from notifier.feed import Feed, Next, Start
+from notifier.feed import Feed, Next
 from notifier.sink import Sink
 from notifier.subscription import Standing, Subscription
+from notifier.tail import Start
 
 # Seconds of one turn for passes, and for catching up: a pass over very many sockets is sliced
 # so that the loop is never held for more than about both.
@@ -43,7 +44,7 @@ class Hub:
         call_soon: Callable[[Callable[[], None]], object],
         clock: Callable[[], float],
         now_ms: Callable[[], int],
-        on_history: Callable[[Subscription], None],
+        on_history: Callable[[Feed, Subscription], None],
     ) -> None:
         self.feeds: dict[str, Feed] = {}
         self._namespaces = namespaces
@@ -53,6 +54,7 @@ class Hub:
         self._clock = clock
         self._now_ms = now_ms
         self._on_history = on_history
+        self._followed: dict[Sink, dict[str, Subscription]] = {}
         self._dirty: deque[Feed] = deque()
         self._behind: dict[Subscription, None] = {}
         self._scheduled = False
@@ -61,6 +63,10 @@ class Hub:
         """Connections on this node that follow the channel."""
         feed = self.feeds.get(channel)
         return 0 if feed is None else len(feed.subscriptions)
+
+    def of(self, sink: Sink) -> Mapping[str, Subscription]:
+        """What the sink follows, by channel."""
+        return self._followed.get(sink, {})
 
     def attach(self, sink: Sink, channel: str) -> Subscription:
         """Register the sink with the channel's feed, which is made if need be.
@@ -77,9 +83,9 @@ class Hub:
                 on_dirty=self._mark,
                 on_behind=self.behind,
             )
-        subscription = Subscription(feed, sink)
+        subscription = Subscription(channel, sink)
         feed.subscriptions.add(subscription)
-        sink.subscriptions[channel] = subscription
+        self._followed.setdefault(sink, {})[channel] = subscription
         return subscription
 
     def begin(self, subscription: Subscription, start: Start) -> None:
@@ -89,7 +95,7 @@ class Hub:
         subscription.after = start.position
         if start.page is not None:
             subscription.standing = Standing.LOADING
-            subscription.feed.turn_page(subscription, start.page)
+            self._feed(subscription).turn_page(subscription, start.page)
         else:
             assert start.cursor is not None
             subscription.cursor = start.cursor
@@ -98,28 +104,34 @@ class Hub:
 
     def detach(self, subscription: Subscription) -> Feed | None:
         """Take the subscription out. Its feed, when nobody is left on it."""
-        feed, sink = subscription.feed, subscription.sink
         if subscription.standing is Standing.GONE:
             return None
+        feed = self._feed(subscription)
         feed.leave(subscription)
         self._behind.pop(subscription, None)
-        if sink.subscriptions.get(feed.channel) is subscription:
-            del sink.subscriptions[feed.channel]
+        followed = self._followed[subscription.sink]
+        del followed[subscription.channel]
+        if not followed:
+            del self._followed[subscription.sink]
         if feed.subscriptions:
             return None
         del self.feeds[feed.channel]
         return feed
 
+    def _feed(self, subscription: Subscription) -> Feed:
+        """The feed it is on, which lives as long as anybody is."""
+        return self.feeds[subscription.channel]
+
     # --- what sinks tell ---
 
     def blocked(self, sink: Sink) -> None:
         """The sink's kernel buffer is full: its subscriptions leave live."""
-        for subscription in sink.subscriptions.values():
-            subscription.feed.fall_behind(subscription)
+        for subscription in self.of(sink).values():
+            self._feed(subscription).fall_behind(subscription)
 
     def drained(self, sink: Sink) -> None:
         """It can be written to again: they catch up."""
-        for subscription in sink.subscriptions.values():
+        for subscription in self.of(sink).values():
             if subscription.standing is Standing.BEHIND:
                 self.behind(subscription)
 
@@ -127,6 +139,8 @@ class Hub:
 
     def behind(self, subscription: Subscription) -> None:
         """Give the subscription a turn of catching up."""
+        if subscription.standing is Standing.GONE:
+            return
         self._behind[subscription] = None
         self._schedule()
 
@@ -167,11 +181,12 @@ class Hub:
         while self._behind:
             subscription = next(iter(self._behind))
             del self._behind[subscription]
-            match subscription.feed.catch_up(subscription, now_ms):
+            feed = self._feed(subscription)
+            match feed.catch_up(subscription, now_ms):
                 case Next.TURN:
                     self._behind[subscription] = None
                 case Next.HISTORY:
-                    self._on_history(subscription)
+                    self._on_history(feed, subscription)
                 case Next.NOTHING:
                     pass
             if self._clock() >= deadline:

@@ -1,4 +1,4 @@
-"""One sweep over all connections: who is silent is asked, who is dead or stuck is let go.
+"""One sweep over all connections: each is asked in its turn, who is dead or stuck is let go.
 
 Tornado's own keep-alive is a coroutine a connection; this is two queues for all of them. Every
 connection waits equally long, so the queues are in order by themselves.
@@ -39,17 +39,17 @@ class Keepalive:
         self._interval = ping_interval
         self._timeout = ping_timeout
         self._stalled_seconds = stalled_seconds
-        # When each is next looked at, and by when each that was asked must answer.
-        self._resting: dict[Peer, float] = {}
+        # When each is next asked, and by when each that was asked must have answered.
+        self._due: dict[Peer, float] = {}
         self._asked: dict[Peer, float] = {}
         # Blocked ones: the fewest bytes seen unread, and when that was.
         self._blocked: dict[Peer, tuple[int, float]] = {}
 
     def add(self, peer: Peer, now: float) -> None:
-        self._resting[peer] = now + self._interval
+        self._due[peer] = now + self._interval
 
     def remove(self, peer: Peer) -> None:
-        self._resting.pop(peer, None)
+        self._due.pop(peer, None)
         self._asked.pop(peer, None)
         self._blocked.pop(peer, None)
 
@@ -65,7 +65,7 @@ class Keepalive:
         self._abort_stalled(now)
         # Both, whether or not the first left something.
         late = self._judge_asked(now)
-        return self._ask_silent(now) or late
+        return self._ask_due(now) or late
 
     def _judge_asked(self, now: float) -> bool:
         for _ in range(SWEEP_PEERS):
@@ -73,26 +73,25 @@ class Keepalive:
             if peer is None or self._asked[peer] > now:
                 return False
             del self._asked[peer]
-            if peer.heard or peer.sink.blocked:
-                peer.heard = False
-                self._resting[peer] = now + self._interval
-            else:
+            # A blocked one may not have seen the ping; it is judged by whether it drains.
+            if not peer.heard and not peer.sink.blocked:
+                self.remove(peer)
                 peer.dead("no answer to a ping")
         return True
 
-    def _ask_silent(self, now: float) -> bool:
+    def _ask_due(self, now: float) -> bool:
         for _ in range(SWEEP_PEERS):
-            peer = next(iter(self._resting), None)
-            if peer is None or self._resting[peer] > now:
+            peer = next(iter(self._due), None)
+            if peer is None or self._due[peer] > now:
                 return False
-            del self._resting[peer]
-            if peer.heard or peer.sink.blocked:
-                # A blocked one is judged by whether it drains, below a ping it would not see.
-                peer.heard = False
-                self._resting[peer] = now + self._interval
-            else:
-                self._asked[peer] = now + self._timeout
-                peer.ask()
+            del self._due[peer]
+            self._due[peer] = now + self._interval
+            if peer.sink.blocked or (peer in self._asked and not peer.heard):
+                continue  # it has enough to answer for
+            self._asked.pop(peer, None)
+            self._asked[peer] = now + self._timeout
+            peer.heard = False
+            peer.ask()
         return True
 
     def _abort_stalled(self, now: float) -> None:
@@ -101,5 +100,5 @@ class Keepalive:
             if unread < fewest:
                 self._blocked[peer] = (unread, now)
             elif now - since >= self._stalled_seconds:
-                del self._blocked[peer]
+                self.remove(peer)
                 peer.dead("stalled")

@@ -157,7 +157,7 @@ class Node:
 
     def silence(self, sink: Sink) -> None:
         """End all the sink's subscriptions."""
-        for subscription in list(sink.subscriptions.values()):
+        for subscription in list(self._hub.of(sink).values()):
             self._detach(subscription)
 
     # --- use cases ---
@@ -205,23 +205,25 @@ class Node:
         :raises TooManySubscriptions:
         :raises BrokerUnavailable:
         """
-        if channel in sink.subscriptions:
+        followed = self._hub.of(sink)
+        if channel in followed:
             raise AlreadySubscribed(f"This connection is subscribed to {channel!r} already.")
         limit = self.settings.max_subscriptions
-        if len(sink.subscriptions) >= limit:
+        if len(followed) >= limit:
             raise TooManySubscriptions(
                 f"A connection may have {limit} subscriptions (setting max_subscriptions).",
                 limit=limit,
             )
         # Attached before anything is awaited: what is published meanwhile is in the feed.
         subscription = self._hub.attach(sink, channel)
+        feed = self._hub.feeds[channel]
         try:
-            await self._backfill.open(subscription.feed)
-            start = await self._backfill.start(subscription.feed, since)
+            await self._backfill.open(feed)
+            start = await self._backfill.start(feed, since)
         except BaseException:
             self._detach(subscription)
             raise
-        if sink.closed or sink.subscriptions.get(channel) is not subscription:
+        if sink.closed or self._hub.of(sink).get(channel) is not subscription:
             self._detach(subscription)
             return  # the client left while we asked
         announce(start.position, start.gap)
@@ -229,7 +231,7 @@ class Node:
 
     def unsubscribe(self, sink: Sink, channel: str) -> None:
         """:raises NotSubscribed:"""
-        subscription = sink.subscriptions.get(channel)
+        subscription = self._hub.of(sink).get(channel)
         if subscription is None:
             raise NotSubscribed(f"This connection is not subscribed to {channel!r}.")
         self._detach(subscription)

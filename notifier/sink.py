@@ -12,12 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from notifier.wire.prepared import Format
-
-if TYPE_CHECKING:
-    from notifier.subscription import Subscription
 
 
 class Flush(Protocol):
@@ -64,7 +61,7 @@ class Sink:
     """
 
     __slots__ = ("_gate", "_max_pending", "_on_blocked", "_on_drained", "_on_finished", "_rest",
-                 "_stream", "blocked", "closed", "format", "send", "subscriptions")  # fmt: skip
+                 "_stream", "blocked", "closed", "format", "send")  # fmt: skip
 
     def __init__(
         self,
@@ -81,7 +78,6 @@ class Sink:
         self.format = format
         self.blocked = False
         self.closed = False
-        self.subscriptions: dict[str, Subscription] = {}
         self._gate: Flush | None = None
         # Bytes of a cut publication among what is pending, at most: they are no reply.
         self._rest = 0

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from notifier.notification import Position
+from notifier.sink import Sink
 from notifier.wire.prepared import Prepared
-
-if TYPE_CHECKING:
-    from notifier.feed import Feed
-    from notifier.sink import Sink
 
 
 class Standing(Enum):
@@ -34,7 +30,7 @@ class Standing(Enum):
 
 
 class Subscription:
-    """A cursor on a feed, and the sink it delivers to.
+    """A cursor on the feed of a channel, and the sink it delivers to.
 
     :ivar cursor: sequence of the next item to deliver. Stale while LIVE.
     :ivar after: position of the last item delivered, for when the cursor falls off the ring.
@@ -42,10 +38,10 @@ class Subscription:
     :ivar slot: its place in the feed's lane while LIVE.
     """
 
-    __slots__ = ("after", "cursor", "feed", "page", "send", "sink", "slot", "standing")
+    __slots__ = ("after", "channel", "cursor", "page", "send", "sink", "slot", "standing")
 
-    def __init__(self, feed: Feed, sink: Sink) -> None:
-        self.feed = feed
+    def __init__(self, channel: str, sink: Sink) -> None:
+        self.channel = channel
         self.sink = sink
         self.send: Callable[[bytes], int] = sink.send
         self.standing = Standing.JOINING

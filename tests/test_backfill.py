@@ -9,10 +9,11 @@ import pytest
 from notifier.backfill import Backfill
 from notifier.channels import Namespace, Namespaces
 from notifier.errors import BrokerUnavailable
-from notifier.feed import Feed, Start
+from notifier.feed import Feed
 from notifier.notification import Draft, Position
 from notifier.sink import Sink
 from notifier.subscription import Standing, Subscription
+from notifier.tail import Start
 from notifier.wire.resume import After, All
 from notifier.wire.websocket import NATIVE
 from tests.account import RecordingBroker
@@ -53,10 +54,10 @@ class Bench:
             on_dirty=lambda _: None,
             on_behind=lambda _: None,
         )
-        feed.subscriptions.add(self.subscription(feed))
+        feed.subscriptions.add(self.subscription())
         return feed
 
-    def subscription(self, feed: Feed) -> Subscription:
+    def subscription(self) -> Subscription:
         ignore = lambda _: None  # noqa: E731
         sink = Sink(
             FakeStream(capacity=100),
@@ -66,15 +67,15 @@ class Bench:
             on_drained=ignore,
             on_finished=ignore,
         )
-        return Subscription(feed, sink)
+        return Subscription("a", sink)
 
     def place(self, offset: int) -> Position:
         head = self.broker.ledgers["a"].head
         assert head is not None
         return Position(head.epoch, offset)
 
-    def loading(self, feed: Feed, offset: int) -> Subscription:
-        subscription = self.subscription(feed)
+    def loading(self, offset: int) -> Subscription:
+        subscription = self.subscription()
         subscription.standing = Standing.LOADING
         subscription.after = self.place(offset)
         return subscription
@@ -131,9 +132,10 @@ def test_who_waits_is_told_that_the_broker_is_away_and_the_next_one_is_served(
 
 
 def test_who_fell_off_waits_until_the_broker_is_back(bench: Bench) -> None:
-    subscription = bench.loading(bench.feed(), 3)
+    feed = bench.feed()
+    subscription = bench.loading(3)
     bench.broker.down = True
-    bench.backfill.fetch(subscription)
+    bench.backfill.fetch(feed, subscription)
     for _ in range(3):
         bench.loop.run()
         bench.loop.advance(1.5)
@@ -144,11 +146,12 @@ def test_who_fell_off_waits_until_the_broker_is_back(bench: Bench) -> None:
 
 
 def test_who_left_while_the_broker_was_away_is_waited_for_no_more(bench: Bench) -> None:
-    subscription = bench.loading(bench.feed(), 3)
+    feed = bench.feed()
+    subscription = bench.loading(3)
     bench.broker.down = True
-    bench.backfill.fetch(subscription)
+    bench.backfill.fetch(feed, subscription)
     bench.loop.run()
-    subscription.feed.leave(subscription)
+    feed.leave(subscription)
     bench.loop.advance(1.5)
     bench.loop.run()
     assert bench.loop.idle and bench.broker.reads == {"a": 1}
@@ -156,9 +159,9 @@ def test_who_left_while_the_broker_was_away_is_waited_for_no_more(bench: Bench) 
 
 def test_history_that_moved_on_meanwhile_is_told_as_a_gap_in_the_page(bench: Bench) -> None:
     feed = bench.feed()
-    subscription = bench.loading(feed, 3)
+    subscription = bench.loading(3)
     bench.publish(150)  # of which history keeps a hundred
-    bench.backfill.fetch(subscription)
+    bench.backfill.fetch(feed, subscription)
     bench.loop.run()
     gap = subscription.page[0].item
     assert gap.position == bench.place(60)
@@ -193,7 +196,7 @@ def test_everything_is_read_where_the_ring_ends_by_pages(bench: Bench) -> None:
 
 def test_close_ends_what_is_under_way(bench: Bench) -> None:
     bench.broker.down = True
-    bench.backfill.fetch(bench.loading(bench.feed(), 3))
+    bench.backfill.fetch(bench.feed(), bench.loading(3))
     bench.loop.run()
     closing = bench.loop.create_task(bench.backfill.close())
     bench.loop.run()

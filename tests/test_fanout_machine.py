@@ -445,6 +445,7 @@ class FanoutMachine(RuleBasedStateMachine):
         for client in self.clients:
             if client is not None:
                 client.stream.bites.clear()
+        hub, backfill = self.node._hub, self.node._backfill
         while True:
             self.loop.advance(2.0)  # who waits to ask the broker again does so
             self.loop.run()
@@ -454,9 +455,8 @@ class FanoutMachine(RuleBasedStateMachine):
             if client is not None and not client.stream.closed and not client.finished:
                 assert not client.parser.inside
                 assert not list(client.account.missing())
-                for subscription in client.sink.subscriptions.values():
+                for subscription in hub.of(client.sink).values():
                     assert subscription.standing.name == "LIVE"
-        hub, backfill = self.node._hub, self.node._backfill
         assert not hub._dirty and not hub._behind
         assert not backfill._flights and not backfill._errands
         feeds = set(hub.feeds.values())
@@ -475,7 +475,7 @@ class FanoutMachine(RuleBasedStateMachine):
                 assert client.sink.blocked or not stream.writing() or client.sink.closed
                 assert stream.rest_pending() <= 4096, "one frame"
         for feed in self._feeds():
-            ring = feed.ring
+            ring = feed.tail.ring
             assert ring.size <= self.settings.feed_bytes or ring.end - ring.base == 1
             kept = ring.end - ring.base
             assert feed.dirty or kept <= self.settings.feed_size

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from notifier.channels import Namespace, Namespaces
-from notifier.feed import Start
 from notifier.hub import CATCH_UP_SECONDS, PASS_SECONDS, Hub
 from notifier.lane import STRIDE
 from notifier.notification import Position, Publication
 from notifier.sink import Sink
 from notifier.subscription import Standing, Subscription
+from notifier.tail import Start
 from notifier.wire.websocket import NATIVE
 from tests.fakestream import FakeStream
 from tests.handloop import HandLoop
@@ -56,7 +56,7 @@ class Bench:
             call_soon=self.turns.append,
             clock=self.clock,
             now_ms=lambda: 1000,
-            on_history=self.off_the_ring.append,
+            on_history=lambda _, subscription: self.off_the_ring.append(subscription),
         )
 
     def subscribe(self, channel: str, cursor: int | None = None) -> tuple[Outlet, Subscription]:
@@ -73,17 +73,17 @@ class Bench:
             on_finished=lambda _: None,
         )
         subscription = self.hub.attach(sink, channel)
-        feed = subscription.feed
-        if feed.head is None:
+        feed = self.hub.feeds[subscription.channel]
+        if feed.tail.head is None:
             feed.begin(Position("e", 0))
-        end = feed.ring.end if cursor is None else cursor
-        self.hub.begin(subscription, Start(feed.position_at(end), cursor=end))
+        end = feed.tail.ring.end if cursor is None else cursor
+        self.hub.begin(subscription, Start(feed.tail.position_at(end), cursor=end))
         return subscription
 
     def publish(self, channel: str, size: int = 10) -> None:
         feed = self.hub.feeds[channel]
-        assert feed.head is not None
-        place = Position("e", feed.head.offset + 1)
+        assert feed.tail.head is not None
+        place = Position("e", feed.tail.head.offset + 1)
         feed.publication(Publication(channel, place, str(place), 1000, b'"m":"%s"' % (b"x" * size)))
 
     def turn(self) -> None:
@@ -234,7 +234,7 @@ def test_subscription_that_fell_off_the_ring_asks_for_history() -> None:
         bench.run()
     _, subscription = bench.subscribe("a")
     bench.run()
-    subscription.feed.fall_behind(subscription)
+    bench.hub.feeds["a"].fall_behind(subscription)
     subscription.cursor, subscription.after = 0, Position("e", 0)
     bench.hub.behind(subscription)
     bench.run()
@@ -246,7 +246,8 @@ def test_feed_is_handed_back_when_the_last_has_left() -> None:
     _, first = bench.subscribe("a")
     _, second = bench.subscribe("a")
     assert bench.hub.subscribers("a") == 2
+    feed = bench.hub.feeds["a"]
     assert bench.hub.detach(first) is None
     assert bench.hub.detach(first) is None, "gone already"
-    assert bench.hub.detach(second) is first.feed
+    assert bench.hub.detach(second) is feed
     assert bench.hub.feeds == {} and bench.hub.subscribers("a") == 0

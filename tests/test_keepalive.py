@@ -44,26 +44,31 @@ def test_silent_peer_is_asked_after_the_interval_not_before() -> None:
     assert peer.asked == 1, "it has time to answer"
 
 
-def test_peer_that_answers_rests_for_an_interval() -> None:
+def test_peer_that_answers_is_asked_every_interval() -> None:
     sweeper, peer = keepalive(), FakePeer()
     sweeper.add(peer, 0.0)
-    sweeper.sweep(20.0)
-    peer.heard = True
-    sweeper.sweep(30.0)
-    assert peer.died_of is None and not peer.heard
-    sweeper.sweep(49.9)
-    assert peer.asked == 1
-    sweeper.sweep(50.0)
-    assert peer.asked == 2
-
-
-def test_peer_that_is_heard_anyway_is_not_asked() -> None:
-    sweeper, peer = keepalive(), FakePeer()
-    sweeper.add(peer, 0.0)
-    for second in range(20, 200, 20):
-        peer.heard = True
+    for asked, second in enumerate(range(20, 200, 20), start=1):
         sweeper.sweep(float(second))
-    assert peer.asked == 0
+        assert peer.asked == asked and not peer.heard
+        peer.heard = True
+        sweeper.sweep(second + 10.0)
+        sweeper.sweep(second + 19.9)
+        assert peer.died_of is None and peer.asked == asked
+
+
+def test_answer_may_take_longer_than_the_interval() -> None:
+    sweeper, peer = Keepalive(ping_interval=10.0, ping_timeout=25.0, stalled_seconds=9), FakePeer()
+    sweeper.add(peer, 0.0)
+    for second in (10.0, 20.0, 30.0, 34.9):
+        sweeper.sweep(second)
+    assert peer.asked == 1 and peer.died_of is None
+    peer.heard = True
+    sweeper.sweep(35.0)
+    assert peer.died_of is None
+    sweeper.sweep(40.0)
+    assert peer.asked == 2
+    sweeper.sweep(65.0)
+    assert peer.died_of == "no answer to a ping"
 
 
 def test_peer_that_does_not_answer_is_let_go_once() -> None:

@@ -49,7 +49,7 @@ async def test_stuck_reader_costs_one_frame_and_delays_nobody() -> None:
         assert [client.account.delivered for client in fast] == [180] * 20
         assert not any(client.account.gaps for client in fast)
         assert 0 < most < LARGEST + 500, "one frame"
-        (subscription,) = sink.subscriptions.values()
+        (subscription,) = service.node._hub.of(sink).values()
         assert len(subscription.page) <= 256, "one page of history"
 
 
@@ -98,5 +98,5 @@ async def test_reader_that_comes_back_to_life_is_told_what_it_missed_then_gets_t
         # And it is live again.
         await service.publish("a", "now")
         await client.read_until(client.up_to_date)
-        (subscription,) = sink.subscriptions.values()
+        (subscription,) = service.node._hub.of(sink).values()
         assert subscription.standing.name == "LIVE"

@@ -1,11 +1,12 @@
-"""A feed by itself: where a subscription begins, and what its ring may answer for history."""
+"""The tail of a log by itself: where a subscription begins, and what it may answer for history."""
 
 from __future__ import annotations
 
 from notifier.channels import Namespace
-from notifier.feed import Feed, Start
+from notifier.feed import Feed
 from notifier.history import History
 from notifier.notification import Position, Publication
+from notifier.tail import Start
 from notifier.wire.resume import After, All, Last, Latest
 
 NOW = 1_000_000
@@ -41,17 +42,17 @@ def flush(of: Feed) -> None:
 def test_latest_begins_at_the_head_though_the_head_is_not_flushed() -> None:
     a = feed()
     a.publication(publication(1))
-    assert a.locate(Latest(), NOW) == Start(at(1), cursor=1)
+    assert a.tail.locate(Latest(), NOW) == Start(at(1), cursor=1)
 
 
 def test_ring_answers_for_a_channel_that_began_with_it() -> None:
     a = feed()
     for offset in range(1, 6):
         a.publication(publication(offset))
-    assert a.locate(All(), NOW) == Start(at(0), cursor=0)
-    assert a.locate(Last(2), NOW) == Start(at(3), cursor=3)
-    assert a.locate(After(at(2)), NOW) == Start(at(2), cursor=2)
-    beyond = a.locate(After(at(9)), NOW)
+    assert a.tail.locate(All(), NOW) == Start(at(0), cursor=0)
+    assert a.tail.locate(Last(2), NOW) == Start(at(3), cursor=3)
+    assert a.tail.locate(After(at(2)), NOW) == Start(at(2), cursor=2)
+    beyond = a.tail.locate(After(at(9)), NOW)
     assert beyond is not None and beyond.gap is not None and beyond.position == at(5)
 
 
@@ -61,8 +62,8 @@ def test_ring_that_holds_less_than_history_does_not_answer() -> None:
         a.publication(publication(offset))
     flush(a)
     for since in (All(), Last(3), After(at(1))):
-        assert a.locate(since, NOW) is None
-    assert a.locate(After(at(3)), NOW) == Start(at(3), cursor=3)
+        assert a.tail.locate(since, NOW) is None
+    assert a.tail.locate(After(at(3)), NOW) == Start(at(3), cursor=3)
 
 
 def test_ring_that_holds_more_than_history_says_what_is_lost() -> None:
@@ -70,7 +71,7 @@ def test_ring_that_holds_more_than_history_says_what_is_lost() -> None:
     for offset in range(1, 8):
         a.publication(publication(offset))
     flush(a)
-    start = a.locate(After(at(1)), NOW)
+    start = a.tail.locate(After(at(1)), NOW)
     assert start is not None and start.gap is not None
     assert (start.gap.after, start.gap.before) == (at(1), at(5))
 
@@ -81,8 +82,8 @@ def test_expired_publications_do_not_stand_for_those_history_still_has() -> None
     for offset in range(1, 8):
         a.publication(publication(offset, expires_ms=NOW if offset in (3, 4) else None))
     flush(a)
-    assert a.locate(All(), NOW) is None
-    assert a.locate(After(at(1)), NOW) is None
+    assert a.tail.locate(All(), NOW) is None
+    assert a.tail.locate(After(at(1)), NOW) is None
 
 
 def test_history_is_put_before_the_ring_without_a_seam() -> None:
@@ -90,10 +91,10 @@ def test_history_is_put_before_the_ring_without_a_seam() -> None:
     a.publication(publication(6))
     pages = [publication(offset) for offset in range(1, 7)]
     a.warm(History("a", at(0), at(6), pages))
-    assert [p.item.position for p in a.ring.slice(a.ring.base, a.ring.end)] == [
+    assert [p.item.position for p in a.tail.ring.slice(a.tail.ring.base, a.tail.ring.end)] == [
         at(offset) for offset in range(1, 7)
     ]
-    assert a.locate(All(), NOW) == Start(at(0), cursor=a.ring.base)
+    assert a.tail.locate(All(), NOW) == Start(at(0), cursor=a.tail.ring.base)
 
 
 def test_history_read_too_early_makes_no_hole_before_the_ring() -> None:
@@ -103,12 +104,12 @@ def test_history_read_too_early_makes_no_hole_before_the_ring() -> None:
         a.publication(publication(offset))
     flush(a)
     a.warm(early)
-    assert a.locate(After(at(2)), NOW) is None, "3 to 5 are not in the ring"
+    assert a.tail.locate(After(at(2)), NOW) is None, "3 to 5 are not in the ring"
 
 
 def test_history_of_another_epoch_is_not_put_before_the_ring() -> None:
     a = feed(head=2)
     a.publication(publication(1, epoch="new"))
     a.warm(History("a", at(0, "new"), at(1, "new"), [publication(1, epoch="new")]))
-    assert a.locate(After(at(0, "new")), NOW) == Start(at(0, "new"), cursor=1)
-    assert a.locate(After(at(1)), NOW) is None
+    assert a.tail.locate(After(at(0, "new")), NOW) == Start(at(0, "new"), cursor=1)
+    assert a.tail.locate(After(at(1)), NOW) is None
