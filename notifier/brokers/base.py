@@ -27,7 +27,7 @@ from notifier.notification import Draft, Gap, Position, Publication
 from notifier.wire.resume import Since
 
 # About what one page of history holds at most.
-PAGE_BYTES = 1 << 20
+PAGE_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
