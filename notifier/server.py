@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 import socket
+from collections.abc import Callable
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -24,6 +26,8 @@ log = logging.getLogger("notifier.server")
 SWEEP_SECONDS = 1.0
 # Connections the kernel holds for us while the loop is busy: a reconnect storm's worth.
 BACKLOG = 4096
+# Open files besides the subscribers' connections: producers', the log, the loop's own.
+SPARE_FILES = 256
 
 
 class Server:
@@ -131,8 +135,24 @@ def _memory_broker(settings: Settings, namespaces: Namespaces) -> MemoryBroker:
     )
 
 
-async def serve(settings: Settings) -> None:
+def allow_files(connections: int) -> None:
+    """Let the process have as many files open as it may, and say when that is not enough."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard != resource.RLIM_INFINITY and hard < connections + SPARE_FILES:
+        logs.event(
+            log,
+            logging.WARNING,
+            "server.few_files",
+            open_files=hard,
+            max_connections=connections,
+            hint="raise the limit (ulimit -n) or lower max_connections",
+        )
+
+
+async def serve(settings: Settings, greet: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal stops at once."""
+    allow_files(settings.max_connections)
     server = Server(settings)
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
@@ -148,6 +168,7 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, on_signal)
     try:
         await server.start()
+        greet(server.url)
         await asked.wait()
         draining = asyncio.create_task(server.drain())
         insisting = asyncio.create_task(insisted.wait())
@@ -164,7 +185,10 @@ async def serve(settings: Settings) -> None:
             loop.remove_signal_handler(number)
 
 
-def run(settings: Settings) -> int:
-    """Serve until told to stop; the process's exit status."""
-    asyncio.run(serve(settings))
+def run(settings: Settings, *, greet: Callable[[str], None] = lambda url: None) -> int:
+    """Serve until told to stop; the process's exit status.
+
+    :param greet: told the server's URL once it listens.
+    """
+    asyncio.run(serve(settings, greet))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,19 @@ import click
 from notifier import logs
 from notifier.cli.command import Command
 from notifier.cli.settings import load_settings, with_settings
-from notifier.cli.terminal import Exit, fail
+from notifier.cli.terminal import Exit, complain, fail
 
 _log = logging.getLogger("notifier.cli")
+
+
+def _greet(url: str) -> None:
+    """On a terminal, what to do next; a log has the event and needs no more."""
+    if sys.stderr.isatty():
+        complain()
+        complain("  Open     ", (url, "bold cyan"))
+        complain("  Send     ", (f'curl -d "Disk full on db1" {url}/notify/alerts', "cyan"))
+        complain("  Stop     ", ("Ctrl-C", "cyan"))
+        complain()
 
 
 @click.command(
@@ -50,7 +61,7 @@ def command(config: Path | None, **flags: Any) -> None:
     from notifier.server import run
 
     try:
-        code = run(loaded.settings)
+        code = run(loaded.settings, greet=_greet)
     except OSError as error:
         address = f"{loaded.settings.host}:{loaded.settings.port}"
         raise fail(Exit.REFUSED, f"cannot serve on {address}: {error.strerror or error}") from None

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import signal
 import socket
@@ -109,3 +111,27 @@ def test_address_that_is_not_ours_is_told_in_one_line(notifier: Run) -> None:
     assert re.fullmatch(
         r"error: cannot serve on 192\.0\.2\.1:8888: Cannot assign .*\n", done.stderr
     )
+
+
+def test_greeting_is_for_terminals_alone(serve: Serve) -> None:
+    with serve() as serving:
+        assert "curl" not in "".join(serving.lines) + serving.stop()
+
+
+def test_terminal_is_told_what_to_do_next(environment: dict[str, str], tmp_path: Path) -> None:
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "notifier", "serve", "--port", "0"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=follower) as process:
+        os.close(follower)
+        said = b""
+        while b"Ctrl-C" not in said:
+            said += os.read(leader, 4096)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    os.close(leader)
+    assert re.search(rb"Open.*http://127\.0\.0\.1:\d+", said) and b"curl -d" in said
+
+
+def test_too_few_open_files_are_told(serve: Serve) -> None:
+    with serve("--max-connections", "1000000000") as serving:
+        assert any("server.few_files" in line for line in serving.lines)
