@@ -69,7 +69,7 @@ def not_allowed(method: str | None, target: type[RequestHandler]) -> MethodNotAl
     """The refusal of a method that the handler does not have."""
     allow = allowed_methods(target)
     return MethodNotAllowed(
-        f"{(method or '?')[:20]} is not possible here, but {', '.join(allow)} is.", allow=allow
+        f"{(method or '?')[:20]} is not allowed here; allowed: {', '.join(allow)}.", allow=allow
     )
 
 

@@ -10,7 +10,7 @@ import base64
 import re
 from collections.abc import Mapping
 from email.errors import HeaderParseError
-from email.header import decode_header, make_header
+from email.header import decode_header
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -21,6 +21,7 @@ from tornado.httputil import (
     parse_multipart_form_data,
 )
 
+from handlers import charsets
 from notifier.errors import BadBody, BadJSON, BadParameter
 from notifier.jsontext import parse_json
 from notifier.notification import FIELDS, unknown_field
@@ -85,7 +86,7 @@ def _decode_header(name: str, value: str) -> str:
     """RFC 2047 words, or raw UTF-8, which Tornado hands over as Latin-1."""
     if "=?" in value:
         try:
-            return str(make_header(decode_header(value)))
+            return "".join(_decode_word(*word) for word in decode_header(value))
         except (HeaderParseError, LookupError, ValueError):
             raise BadParameter(
                 f"The header {name.title()} is not RFC 2047 text.", field=name
@@ -94,6 +95,12 @@ def _decode_header(name: str, value: str) -> str:
         return value.encode("latin-1").decode()
     except UnicodeError:
         return value
+
+
+def _decode_word(text: str | bytes, charset: str | None) -> str:
+    if isinstance(text, str):
+        return text
+    return charsets.decode(text, charset or "iso8859-1")
 
 
 def _from_query(arguments: Mapping[str, list[bytes]]) -> dict[str, Any]:
@@ -152,7 +159,7 @@ def _from_json(body: bytes) -> dict[str, Any] | list[Any]:
 def _from_untold(body: bytes, *, form: bool, in_channel: bool) -> dict[str, Any] | list[Any]:
     """A body without a type, or with the one ``curl -d`` gives everything.
 
-    It is JSON if it looks like it (and, where a text would do as well, is made of our fields),
+    It is JSON if it looks like it (and, where a text would do as well, has one of our fields),
     a form if it is made of our fields, else the text itself.
     """
     if body.lstrip()[:1] in (b"{", b"["):
@@ -162,7 +169,7 @@ def _from_untold(body: bytes, *, form: bool, in_channel: bool) -> dict[str, Any]
             value = _from_json(body)
         except (BadJSON, BadBody):
             value = []
-        if isinstance(value, dict) and value and value.keys() <= FIELDS:
+        if isinstance(value, dict) and value.keys() & FIELDS:
             return value
     fields = _from_form(body) if form else None
     if fields is not None:
@@ -215,6 +222,6 @@ def _decode(body: bytes, parameters: str) -> str:
     charset = re.search(r'charset\s*=\s*"?([\w.:-]+)', parameters, re.IGNORECASE)
     name = charset[1] if charset else "utf-8"
     try:
-        return body.decode(name)
-    except (LookupError, UnicodeDecodeError):
+        return charsets.decode(body, name)
+    except (LookupError, UnicodeError):
         raise BadBody(f"The body is not text in the charset {name}.") from None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from handlers.base import Handler
 from handlers.body import decompressed
 from handlers.intake import idempotency_key, read_notifications
-from handlers.publishing import Outcome, publish
+from handlers.publishing import BREATH, Outcome, publish
 from notifier.channels import check_channel
 from notifier.errors import TooManyItems
 
@@ -47,15 +48,12 @@ class Notify(Handler):
             raise TooManyItems(
                 f"An array may hold {limit} notifications (setting max_batch).", limit=limit
             )
-        outcomes = [
-            await publish(
-                self.node,
-                fields,
-                channel=channel,
-                key=None if key is None else f"{key}:{index}",
-            )
-            for index, fields in enumerate(items)
-        ]
+        outcomes = []
+        for index, fields in enumerate(items):
+            if index % BREATH == 0:
+                await asyncio.sleep(0)
+            item_key = None if key is None else f"{key}:{index}"
+            outcomes.append(await publish(self.node, fields, channel=channel, key=item_key))
         self._answer([outcome.result for outcome in outcomes], outcomes)
 
     def _answer(self, result: object, outcomes: list[Outcome]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,9 @@ from notifier.channels import check_channel
 from notifier.errors import BadChannel, BadField, NotifierError, TooManyItems
 from notifier.node import Node, Published, new_id
 from notifier.notification import Notification
+
+# Publications of one request after which everybody else has a turn.
+BREATH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,9 @@ async def publish(
     key = notification.id if key is None else key
     id = new_id()  # one notification is one, in however many channels
     answers: list[Published | NotifierError] = []
-    for target in targets:
+    for count, target in enumerate(targets, start=1):
+        if count % BREATH == 0:
+            await asyncio.sleep(0)
         try:
             answers.append(
                 await node.publish(notification, target, producer=producer, key=key, id=id)

@@ -38,8 +38,8 @@ def application(node: Node, static: Path) -> Application:
         (r"/notify", Notify, OURS, {}),
         (r"/notify/([^/]+)", NotifyChannel, OURS, {}),
         (r"/channels/([^/]+)/history", ChannelHistory, OURS, {}),
-        (r"/health/live", Live, OPEN, {}),
-        (r"/health/ready", Ready, OPEN, {}),
+        (r"/health/live", Live, OURS, {}),
+        (r"/health/ready", Ready, OURS, {}),
     ]
     return _Application(
         [

@@ -24,6 +24,8 @@ def check_channel(name: object) -> str:
 
     :raises BadChannel: saying which rule it breaks.
     """
+    if name is None:
+        raise BadChannel("Name the channel.", field="channel")
     if not isinstance(name, str):
         raise BadChannel("A channel name must be a string.", field="channel")
     if len(name) > MAX_CHANNEL_BYTES:

@@ -6,6 +6,7 @@ import re
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _PART = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(ms|[smhdw])")
+_LONGEST = 100  # characters; searching much longer ones for units takes time
 _NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 
 
@@ -14,6 +15,8 @@ def parse_duration(text: str) -> float:
 
     :raises ValueError: with the rule it broke.
     """
+    if len(text) > _LONGEST:
+        raise ValueError(f"{text[:40]!r}… is too long for a duration")
     text = text.strip().lower()
     if _NUMBER.fullmatch(text):
         return float(text)

@@ -55,6 +55,7 @@ class Position:
 # --- the rules of the fields -----------------------------------------------------------------
 
 _PRIORITIES = {"min": 1, "low": 2, "default": 3, "high": 4, "max": 5, "urgent": 5}
+_WEB_SCHEMES = frozenset({"http", "https"})
 _LINK_SCHEMES = frozenset({"http", "https", "mailto", "tel", "sms", "geo"})
 
 
@@ -76,23 +77,31 @@ def _tags(value: object) -> object:
 
 
 def _link(value: str) -> str:
-    try:
-        scheme = urlsplit(value).scheme
-    except ValueError:
-        raise ValueError("must be a URL") from None
-    if scheme.lower() in _LINK_SCHEMES or (not scheme and value.startswith("/")):
-        return value
-    raise ValueError(f"must be a URL that starts with one of {', '.join(sorted(_LINK_SCHEMES))}")
+    return _address(value, _LINK_SCHEMES)
 
 
 def _web_address(value: str) -> str:
+    return _address(value, _WEB_SCHEMES)
+
+
+def _address(value: str, schemes: frozenset[str]) -> str:
+    """A URL with one of the schemes, or a path on this very server."""
     try:
         parts = urlsplit(value)
     except ValueError:
         raise ValueError("must be a URL") from None
-    if parts.scheme.lower() in ("http", "https") or (not parts.scheme and value.startswith("/")):
+    scheme = parts.scheme.lower()
+    if not value.isprintable() or " " in value:
+        raise ValueError("must be a URL, without spaces and control characters")
+    if scheme in _WEB_SCHEMES and not parts.netloc:
+        raise ValueError("must be a URL with a host")
+    # Browsers take // and /\ for the beginning of another site's address.
+    path = value.startswith("/") and not value.startswith(("//", "/\\"))
+    if scheme in schemes or path:
         return value
-    raise ValueError("must be an http or https URL")
+    raise ValueError(
+        f"must be a URL that starts with one of {', '.join(sorted(schemes))}, or a path from /"
+    )
 
 
 def _base64(value: str) -> str:
@@ -215,7 +224,7 @@ class Notification(BaseModel):
             notification = cls.model_validate(present)
         except ValidationError as error:
             raise _translated(error) from None
-        if not present.keys() & _CONTENT:
+        if not (present.get("message") or present.get("title") or present.keys() & _PAYLOADS):
             raise BadField(
                 "There is nothing to show: give at least one of message, title, data, data_base64.",
                 field="message",
@@ -250,7 +259,7 @@ class Notification(BaseModel):
 
 
 _ENVELOPE = {"channel", "channels", "id", "expires"}
-_CONTENT = {"title", "message", "data", "data_base64"}
+_PAYLOADS = {"data", "data_base64"}
 # Characters of a name nobody knows that are shown, and compared with those we know.
 _SHOWN = 60
 FIELDS = frozenset(Notification.model_fields)

@@ -86,10 +86,15 @@ def test_refusal_says_which_rule_was_broken(name: str, problem: str) -> None:
         check_channel(name)
 
 
-@pytest.mark.parametrize("name", [None, 5, True, b"alerts", ["alerts"], {"a": 1}, 1e400])
+@pytest.mark.parametrize("name", [5, True, b"alerts", ["alerts"], {"a": 1}, 1e400])
 def test_name_must_be_a_string(name: object) -> None:
     with pytest.raises(BadChannel, match="must be a string"):
         check_channel(name)
+
+
+def test_name_that_is_not_there_is_asked_for() -> None:
+    with pytest.raises(BadChannel, match="Name the channel"):
+        check_channel(None)
 
 
 def test_refusal_shows_control_characters_escaped() -> None:

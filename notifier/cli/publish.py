@@ -18,6 +18,9 @@ from notifier.logs import escape
 DEFAULT_URL = "http://127.0.0.1:8888"
 
 
+PRIORITIES = ("1", "2", "3", "4", "5", "min", "low", "default", "high", "max", "urgent")
+
+
 @click.command(
     "publish",
     cls=Command,
@@ -39,9 +42,9 @@ DEFAULT_URL = "http://127.0.0.1:8888"
 @click.option("--title", help="A line above the message.")
 @click.option(
     "--priority",
-    type=click.IntRange(1, 5),
-    metavar="1..5",
-    help="From 1, least, to 5, most; 3 is usual.",
+    type=click.Choice(PRIORITIES, case_sensitive=False),
+    metavar="PRIORITY",
+    help="From 1, least, to 5, most, or min, low, default, high, max; 3 is usual.",
 )
 @click.option("--tags", metavar="TAG,…", multiple=True, help="Words to tell it by.")
 @click.option("--click", "click_url", metavar="URL", help="Where a click on it leads.")

@@ -24,7 +24,7 @@ MAX_TOKEN_BYTES = 4096
 TOKEN_OVERLAP_MS = 5000
 
 _COUNT = re.compile(r"-([1-9][0-9]{0,8})")
-_TOKEN = re.compile(r"(.*);t=([0-9]{1,12})(?:\.([0-9]{1,3}))?", re.DOTALL)
+_TOKEN = re.compile(r"(.*);t=([0-9]{1,12})(?:\.([0-9]{1,9}))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def parse_since(text: str, *, now_ms: int) -> Since | ResumeToken:
     if (count := _COUNT.fullmatch(text)) is not None:
         return Last(int(count[1]))
     if (token := _TOKEN.fullmatch(text)) is not None:
-        milliseconds = int((token[3] or "0").ljust(3, "0"))
+        milliseconds = int((token[3] or "0").ljust(3, "0")[:3])
         return ResumeToken(_positions(token[1]), int(token[2]) * 1000 + milliseconds)
     for read in (_after, _ago, _time):
         try:

@@ -45,8 +45,8 @@ ROUTES = {
     "/notify": Route("/notify", "POST, OPTIONS"),
     "/notify/([^/]+)": Route("/notify/alerts", "POST, PUT, OPTIONS"),
     "/channels/([^/]+)/history": Route("/channels/alerts/history", "GET, HEAD, OPTIONS"),
-    "/health/live": Route("/health/live", "GET, HEAD, OPTIONS", strangers=True),
-    "/health/ready": Route("/health/ready", "GET, HEAD, OPTIONS", strangers=True),
+    "/health/live": Route("/health/live", "GET, HEAD, OPTIONS"),
+    "/health/ready": Route("/health/ready", "GET, HEAD, OPTIONS"),
 }
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 NOT_FOUND = Route("/nowhere", "")

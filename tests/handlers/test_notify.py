@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import json
@@ -688,3 +689,34 @@ async def test_a_publisher_that_vanishes_in_the_middle_stores_nothing(server: Se
         wire.reset()
     history = await request(server.port, "GET", "/channels/a/history")
     assert history.json["publications"] == []
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "undefined", "unicode_escape", "x"])
+async def test_charset_that_is_none_is_refused_at_once(server: Server, charset: str) -> None:
+    """Some of Python's codecs take minutes for this; all would be answered while we decode."""
+    headers = {"Content-Type": f"text/plain; charset={charset}"}
+    body = b"ab" * 400_000
+    answer = await request(server.port, "POST", "/notify/alerts", headers=headers, body=body)
+    assert answer.status == 400 and answer.code == 40007
+
+
+async def test_others_have_a_turn_while_a_large_batch_is_stored(server: Server) -> None:
+    channels = [f"c{number}" for number in range(100)]
+    batch = json.dumps([{"channels": channels, "message": "m"}] * 200).encode()
+    finished: list[str] = []
+
+    async def send() -> None:
+        json_type = {"Content-Type": "application/json"}
+        answer = await request(server.port, "POST", "/notify", headers=json_type, body=batch)
+        assert answer.status == 200
+        finished.append("batch")
+
+    async def look() -> None:
+        assert (await request(server.port, "GET", "/health/live")).status == 200
+        finished.append("health")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(send())
+        await asyncio.sleep(0.05)
+        group.create_task(look())
+    assert finished == ["health", "batch"]

@@ -27,7 +27,7 @@ json_values = st.recursive(
     max_leaves=8,
 )  # fmt: skip
 notifications = st.fixed_dictionaries(
-    {"message": texts},
+    {"message": texts.filter(bool)},  # something to show
     optional={
         "title": texts,
         "priority": st.integers(1, 5),
