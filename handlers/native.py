@@ -29,7 +29,8 @@ class NativeSocket(Socket):
         for name in self.request.query_arguments:
             if name not in _PARAMETERS:
                 raise unknown_field(name, name, _PARAMETERS)
-        channels = [check_channel(name) for name in self.get_query_arguments("channel")]
+        names = dict.fromkeys(self.get_query_arguments("channel"))
+        channels = [check_channel(name) for name in names]
         limit = self.node.settings.max_subscriptions
         if len(channels) > limit:
             raise TooManySubscriptions(

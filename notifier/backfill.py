@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -46,6 +46,8 @@ class Backfill:
         self._flights: dict[Hashable, asyncio.Task[Any]] = {}
         self._opened: set[Feed] = set()
         self._warmed: set[Feed] = set()
+        # A lock per channel that is being opened or abandoned, and how many want it.
+        self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
         self._errands: set[asyncio.Task[None]] = set()
 
     async def open(self, feed: Feed) -> None:
@@ -88,16 +90,31 @@ class Backfill:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _open(self, feed: Feed) -> None:
-        await self._broker.subscribe(feed.channel, feed)
-        self._opened.add(feed)
+        async with self._turn(feed.channel):
+            if feed.subscriptions:  # else everybody left while it waited
+                await self._broker.subscribe(feed.channel, feed)
+                self._opened.add(feed)
 
     async def _abandon(self, feed: Feed) -> None:
-        opening = self._flights.get(("open", feed))
-        if opening is not None:
-            await asyncio.wait([opening])
-        self._opened.discard(feed)
-        with contextlib.suppress(BrokerUnavailable):  # then it has forgotten us already
-            await self._broker.unsubscribe(feed.channel, feed)
+        async with self._turn(feed.channel):
+            if feed not in self._opened:
+                return
+            self._opened.discard(feed)
+            with contextlib.suppress(BrokerUnavailable):  # then it has forgotten us already
+                await self._broker.unsubscribe(feed.channel, feed)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, channel: str) -> AsyncIterator[None]:
+        """One at a time with the broker about a channel: a late answer must not undo a newer."""
+        lock, waiting = self._turns.get(channel, (asyncio.Lock(), 0))
+        self._turns[channel] = lock, waiting + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, waiting = self._turns.pop(channel)
+            if waiting > 1:
+                self._turns[channel] = lock, waiting - 1
 
     async def _warm(self, feed: Feed) -> None:
         publications: list[Publication] = []

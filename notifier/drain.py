@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 from notifier.node import Connection, Node
 
+# Clients told before everybody else has a turn.
+BREATH = 256
 # After its slot a client has this long to go by itself, before it is closed.
 GRACE_SECONDS = 1.0
 # After the last has been closed, for Close frames to be answered.
@@ -45,8 +47,10 @@ class Drain:
         loop = asyncio.get_running_loop()
         begin = loop.time()
         times = slots(len(connections), self._seconds)
-        for connection, slot in zip(connections, times, strict=True):
+        for count, (connection, slot) in enumerate(zip(connections, times, strict=True), start=1):
             connection.reconnect(round(slot * 1000))
+            if count % BREATH == 0:
+                await asyncio.sleep(0)
         for connection, slot in zip(connections, times, strict=True):
             if await self._deserted(begin + slot + self._grace - loop.time()):
                 return

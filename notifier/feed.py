@@ -15,14 +15,16 @@ from notifier.channels import Namespace
 from notifier.history import History
 from notifier.lane import Lane
 from notifier.notification import Gap, Position, Publication
+from notifier.ring import Budget
 from notifier.sink import Sink
 from notifier.subscription import Standing, Subscription
 from notifier.tail import Tail
 from notifier.wire.prepared import Format, Prepared
 
-# What one pass, or one stretch of catching up, sends a socket at most. Larger ones overflow
-# socket buffers of clients that would have kept up.
-STRETCH_BYTES = 65536
+# What one pass, or one stretch of catching up, sends a socket at most, reckoned as in the ring
+# (about a third of it on the wire for short publications). Larger ones overflow socket buffers of
+# clients that would have kept up.
+STRETCH_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,14 @@ class Feed:
         *,
         feed_size: int,
         feed_bytes: int,
+        budget: Budget,
         on_dirty: Callable[[Feed], None],
         on_behind: Callable[[Subscription], None],
     ) -> None:
         self.channel = channel
-        self.tail = Tail(channel, namespace, max_items=feed_size, max_bytes=feed_bytes)
+        self.tail = Tail(
+            channel, namespace, max_items=feed_size, max_bytes=feed_bytes, budget=budget
+        )
         # Passes have been begun for everything before this.
         self.flushed = 0
         # In the hub's queue of dirty feeds.
@@ -76,6 +81,7 @@ class Feed:
         self._on_dirty = on_dirty
         self._on_behind = on_behind
         self._pass: Pass | None = None
+        self._closed = False
         # Whose cursor the passes have yet to reach (a dict for its order).
         self._ahead: dict[Subscription, None] = {}
 
@@ -85,12 +91,13 @@ class Feed:
         self.tail.begin(head)
 
     def publication(self, publication: Publication) -> None:
-        if self.tail.add(publication):
+        if not self._closed and self.tail.add(publication):
             self._grown()
 
     def gap(self, gap: Gap) -> None:
-        self.tail.add_gap(gap)
-        self._grown()
+        if not self._closed:
+            self.tail.add_gap(gap)
+            self._grown()
 
     def _grown(self) -> None:
         ring = self.tail.ring
@@ -113,8 +120,9 @@ class Feed:
 
     def warm(self, history: History) -> None:
         """Put history before the ring, so that everyone who comes back is served from it."""
-        self.tail.warm(history)
-        self.tail.trim(keep_from=self.flushed)
+        if not self._closed:
+            self.tail.warm(history)
+            self.tail.trim(keep_from=self.flushed)
 
     # --- passes ---
 
@@ -132,7 +140,7 @@ class Feed:
                 return False
         self._pass = None
         self.tail.trim(keep_from=self.flushed)
-        for subscription in [s for s in self._ahead if s.cursor <= self.flushed]:
+        for subscription in [s for s in self._ahead if (s.cursor or 0) <= self.flushed]:
             del self._ahead[subscription]
             self._on_behind(subscription)
         return True
@@ -198,55 +206,58 @@ class Feed:
         self.subscriptions.discard(subscription)
         self._ahead.pop(subscription, None)
 
+    def close(self) -> None:
+        """Nobody follows it any more: give back what the ring holds, and take no more."""
+        self._closed = True
+        self.tail.ring.clear()
+        self.flushed = self.tail.ring.end
+
     def catch_up(self, subscription: Subscription, now_ms: int) -> Next:
         """Send the subscription its next stretch."""
         sink = subscription.sink
         if subscription.standing is not Standing.BEHIND or sink.blocked or sink.closed:
             return Next.NOTHING
         if subscription.page:
-            return self._catch_up_from_page(subscription)
-        if subscription.cursor < self.tail.ring.base:
-            if self.tail.head is not None:
-                subscription.standing = Standing.LOADING
-                return Next.HISTORY
-            subscription.cursor = self.tail.ring.base  # ephemeral: what is gone is not spoken of
-        if subscription.cursor > self.flushed:
+            return self._catch_up_from_page(subscription, now_ms)
+        cursor = self._find(subscription)
+        if cursor is None:
+            if self.tail.is_behind(subscription.after):
+                # History was quicker than the announcement: it is looked for again after a pass.
+                self._ahead[subscription] = None
+                return Next.NOTHING
+            subscription.standing = Standing.LOADING
+            return Next.HISTORY
+        subscription.cursor = cursor
+        if cursor > self.flushed:
             self._ahead[subscription] = None
             return Next.NOTHING
-        if subscription.cursor == self.flushed:
+        if cursor == self.flushed:
             self.join(subscription)
             return Next.NOTHING
-        start = subscription.cursor
-        stop = self.tail.ring.cut(start, self.flushed, STRETCH_BYTES)
-        sequences, frames = [], []
-        for sequence, prepared in enumerate(self.tail.ring.slice(start, stop), start):
-            if not _expired(prepared, now_ms):
-                sequences.append(sequence)
-                frames.append(prepared.encoded(sink.format))
-        taken = sink.push(frames) if frames else 0
-        if taken == len(frames):
-            subscription.cursor = stop
-        elif taken:
-            subscription.cursor = sequences[taken - 1] + 1
+        stop = self.tail.ring.cut(cursor, self.flushed, STRETCH_BYTES)
+        subscription.cursor += _send(sink, self.tail.ring.slice(cursor, stop), now_ms)
         subscription.after = self.tail.position_at(subscription.cursor)
         return _next(sink)
 
-    def _catch_up_from_page(self, subscription: Subscription) -> Next:
-        sink, size = subscription.sink, 0
-        frames: list[bytes] = []
-        for prepared in subscription.page:
-            frame = prepared.encoded(sink.format)
-            if frames and size + len(frame) > STRETCH_BYTES:
-                break
-            frames.append(frame)
-            size += len(frame)
-        taken = sink.push(frames)
-        if taken:
-            subscription.after = subscription.page[taken - 1].item.position
-            del subscription.page[:taken]
-        if not subscription.page:
-            self._return_to_ring(subscription)
-        return _next(sink)
+    def _find(self, subscription: Subscription) -> int | None:
+        """Its cursor in the ring; ``None`` when it has none there."""
+        cursor, ring = subscription.cursor, self.tail.ring
+        if cursor is not None and cursor >= ring.base:
+            return cursor
+        if self.tail.head is None or subscription.after is None:
+            return ring.base  # ephemeral: what is gone is not spoken of
+        return self.tail.sequence_after(subscription.after)
+
+    def _catch_up_from_page(self, subscription: Subscription, now_ms: int) -> Next:
+        page, count, size = subscription.page, 0, 0
+        while count < len(page) and (size < STRETCH_BYTES or not count):
+            size += page[count].size
+            count += 1
+        sent = _send(subscription.sink, page[:count], now_ms)
+        if sent:
+            subscription.after = page[sent - 1].item.position
+            del page[:sent]
+        return _next(subscription.sink)
 
     def turn_page(self, subscription: Subscription, history: History) -> None:
         """Here is the stretch of history it waited for; it wants a turn now."""
@@ -257,24 +268,23 @@ class Feed:
         if history.gap is not None:
             page.insert(0, Prepared(history.gap))
         subscription.page = page
-        if history.start is not None:
-            subscription.after = history.start
-        if not page:
-            self._return_to_ring(subscription)
-
-    def _return_to_ring(self, subscription: Subscription) -> None:
-        """Find the sequence of ``after``; below the ring's base when history must go on."""
-        after = subscription.after
-        if after is None or self.tail.head is None:
-            subscription.cursor = max(self.tail.ring.base, subscription.cursor)
-            return
-        cursor = self.tail.sequence_after(after)
-        subscription.cursor = self.tail.ring.base - 1 if cursor is None else cursor
+        subscription.cursor = None
+        # An empty page says that nothing is left up to the head.
+        subscription.after = history.start if page else history.head
 
 
 def _next(sink: Sink) -> Next:
     return Next.NOTHING if sink.blocked or sink.closed else Next.TURN
 
 
-def _expired(prepared: Prepared, now_ms: int) -> bool:
-    return isinstance(prepared.item, Publication) and prepared.item.expired(now_ms)
+def _send(sink: Sink, items: list[Prepared], now_ms: int) -> int:
+    """Send what has not expired of the items; how many of them are dealt with."""
+    numbers, frames = [], []
+    for number, prepared in enumerate(items, start=1):
+        if not (isinstance(prepared.item, Publication) and prepared.item.expired(now_ms)):
+            numbers.append(number)
+            frames.append(prepared.encoded(sink.format))
+    taken = sink.push(frames) if frames else 0
+    if taken == len(frames):
+        return len(items)
+    return numbers[taken - 1] if taken else 0

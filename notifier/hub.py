@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 
 from notifier.channels import Namespaces
 from notifier.feed import Feed, Next
+from notifier.ring import Budget
 from notifier.sink import Sink
 from notifier.subscription import Standing, Subscription
 from notifier.tail import Start
@@ -41,6 +42,7 @@ class Hub:
         *,
         feed_size: int,
         feed_bytes: int,
+        feeds_bytes: int,
         call_soon: Callable[[Callable[[], None]], object],
         clock: Callable[[], float],
         now_ms: Callable[[], int],
@@ -50,6 +52,7 @@ class Hub:
         self._namespaces = namespaces
         self._feed_size = feed_size
         self._feed_bytes = feed_bytes
+        self._budget = Budget(feeds_bytes)
         self._call_soon = call_soon
         self._clock = clock
         self._now_ms = now_ms
@@ -80,6 +83,7 @@ class Hub:
                 self._namespaces.of(channel),
                 feed_size=self._feed_size,
                 feed_bytes=self._feed_bytes,
+                budget=self._budget,
                 on_dirty=self._mark,
                 on_behind=self.behind,
             )
@@ -116,6 +120,7 @@ class Hub:
         if feed.subscriptions:
             return None
         del self.feeds[feed.channel]
+        feed.close()
         return feed
 
     def _feed(self, subscription: Subscription) -> Feed:

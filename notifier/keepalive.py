@@ -41,7 +41,9 @@ class Keepalive:
         self._stalled_seconds = stalled_seconds
         # When each is next asked, and by when each that was asked must have answered.
         self._due: dict[Peer, float] = {}
-        self._asked: dict[Peer, float] = {}
+        # With that, the bytes unread then: who takes some of them is alive, though the ping waits
+        # behind them.
+        self._asked: dict[Peer, tuple[float, int]] = {}
         # Blocked ones: the fewest bytes seen unread, and when that was.
         self._blocked: dict[Peer, tuple[int, float]] = {}
 
@@ -70,9 +72,13 @@ class Keepalive:
     def _judge_asked(self, now: float) -> bool:
         for _ in range(SWEEP_PEERS):
             peer = next(iter(self._asked), None)
-            if peer is None or self._asked[peer] > now:
+            if peer is None or self._asked[peer][0] > now:
                 return False
-            del self._asked[peer]
+            _, unread_then = self._asked.pop(peer)
+            unread = peer.sink.unread()
+            if 0 < unread < unread_then and not peer.heard:
+                self._asked[peer] = (now + self._timeout, unread)
+                continue
             # A blocked one may not have seen the ping; it is judged by whether it drains.
             if not peer.heard and not peer.sink.blocked:
                 self.remove(peer)
@@ -89,9 +95,9 @@ class Keepalive:
             if peer.sink.blocked or (peer in self._asked and not peer.heard):
                 continue  # it has enough to answer for
             self._asked.pop(peer, None)
-            self._asked[peer] = now + self._timeout
             peer.heard = False
             peer.ask()
+            self._asked[peer] = (now + self._timeout, peer.sink.unread())
         return True
 
     def _abort_stalled(self, now: float) -> None:

@@ -18,6 +18,7 @@ from notifier.channels import Namespaces, check_channel
 from notifier.config import Settings
 from notifier.errors import (
     AlreadySubscribed,
+    BadParameter,
     Draining,
     NotSubscribed,
     TooManyConnections,
@@ -97,6 +98,7 @@ class Node:
             namespaces,
             feed_size=settings.feed_size,
             feed_bytes=settings.feed_bytes,
+            feeds_bytes=settings.feeds_bytes,
             call_soon=lambda callback: asyncio.get_running_loop().call_soon(callback),
             clock=clock,
             now_ms=now_ms,
@@ -240,10 +242,13 @@ class Node:
         """A page of the channel's history; from the beginning where ``since`` is not given.
 
         :raises BadSince:
+        :raises BadParameter:
         :raises BrokerUnavailable:
         """
         start = starts(since or "all", [channel], now_ms=self.now_ms())[channel]
-        count = min(limit or DEFAULT_HISTORY_LIMIT, MAX_HISTORY_LIMIT)
+        count = DEFAULT_HISTORY_LIMIT if limit is None else limit
+        if not 1 <= count <= MAX_HISTORY_LIMIT:
+            raise BadParameter(f"limit is a number from 1 to {MAX_HISTORY_LIMIT}.", field="limit")
         return await self.broker.history(channel, start, count)
 
     async def close(self) -> None:
@@ -252,7 +257,8 @@ class Node:
         await self.broker.close()
 
     def sweep(self) -> bool:
-        """Keep-alive's turn; True when it wants another at once."""
+        """Housekeeping; True when keep-alive wants another turn at once."""
+        self.broker.sweep()
         return self.keepalive.sweep(self._clock())
 
     def _detach(self, subscription: Subscription) -> None:

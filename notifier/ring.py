@@ -8,14 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from notifier.notification import Publication
 from notifier.wire.prepared import Prepared
-
-_GAP_BYTES = 200  # what a gap is reckoned at
-
-
-def _size(prepared: Prepared) -> int:
-    return prepared.item.size if isinstance(prepared.item, Publication) else _GAP_BYTES
 
 
 def _offset(prepared: Prepared) -> int:
@@ -24,12 +17,26 @@ def _offset(prepared: Prepared) -> int:
     return position.offset
 
 
+class Budget:
+    """Bytes all rings of a node may hold together, and do."""
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+
 class Ring:
-    """Items ``base`` ≤ sequence < ``end``; the oldest are trimmed over ``max_items`` or bytes."""
+    """Items ``base`` ≤ sequence < ``end``; the oldest are trimmed over ``max_items`` or bytes.
 
-    __slots__ = ("_items", "_max_bytes", "_max_items", "base", "size")
+    While the node's budget is overdrawn, a ring that grows keeps nothing it need not.
+    """
 
-    def __init__(self, *, max_items: int, max_bytes: int) -> None:
+    __slots__ = ("_budget", "_items", "_max_bytes", "_max_items", "base", "size")
+
+    def __init__(self, *, max_items: int, max_bytes: int, budget: Budget) -> None:
+        self._budget = budget
         self.base = 0
         self.size = 0
         self._items: list[Prepared] = []
@@ -54,19 +61,19 @@ class Ring:
 
     def append(self, prepared: Prepared) -> None:
         self._items.append(prepared)
-        self.size += _size(prepared)
+        self._grow(prepared.size)
 
     def prepend(self, older: list[Prepared]) -> None:
         """Put history before what is here; ``base`` moves down."""
         self._items[:0] = older
         self.base -= len(older)
-        self.size += sum(map(_size, older))
+        self._grow(sum(prepared.size for prepared in older))
 
     def cut(self, start: int, stop: int, max_bytes: int) -> int:
         """The furthest end ≤ ``stop`` of a stretch of about ``max_bytes``; one item at least."""
         size = 0
         for sequence in range(start, stop):
-            size += _size(self[sequence])
+            size += self[sequence].size
             if size > max_bytes:
                 return max(sequence, start + 1)
         return stop
@@ -82,9 +89,11 @@ class Ring:
         """
         drop, most = 0, min(keep_from, self.end) - self.base
         while drop < most and (
-            len(self._items) - drop > self._max_items or self.size > self._max_bytes
+            len(self._items) - drop > self._max_items
+            or self.size > self._max_bytes
+            or self._budget.used > self._budget.limit
         ):
-            self.size -= _size(self._items[drop])
+            self._grow(-self._items[drop].size)
             drop += 1
         if not drop:
             return None
@@ -92,3 +101,13 @@ class Ring:
         del self._items[:drop]
         self.base += drop
         return last
+
+    def clear(self) -> None:
+        """Let go of everything."""
+        self._grow(-self.size)
+        self.base = self.end
+        self._items.clear()
+
+    def _grow(self, size: int) -> None:
+        self.size += size
+        self._budget.used += size

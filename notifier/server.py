@@ -116,7 +116,6 @@ class Server:
         while True:
             try:
                 more = self.node.sweep()
-                self._broker.sweep()
             except Exception as error:  # noqa: BLE001
                 # One bad connection must not end everybody's keep-alive.
                 logs.event(log, logging.ERROR, "sweep.failed", exc_info=error)

@@ -32,7 +32,8 @@ class Standing(Enum):
 class Subscription:
     """A cursor on the feed of a channel, and the sink it delivers to.
 
-    :ivar cursor: sequence of the next item to deliver. Stale while LIVE.
+    :ivar cursor: sequence of the next item to deliver; ``None`` when only ``after`` tells. Stale
+        while LIVE.
     :ivar after: position of the last item delivered, for when the cursor falls off the ring.
     :ivar page: items of history to deliver before the ring.
     :ivar slot: its place in the feed's lane while LIVE.
@@ -45,7 +46,7 @@ class Subscription:
         self.sink = sink
         self.send: Callable[[bytes], int] = sink.send
         self.standing = Standing.JOINING
-        self.cursor = 0
+        self.cursor: int | None = None
         self.after: Position | None = None
         self.page: list[Prepared] = []
         self.slot = -1

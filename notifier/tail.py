@@ -13,7 +13,7 @@ from notifier.channels import Namespace
 from notifier.history import History
 from notifier.notification import Gap, Position, Publication
 from notifier.recovery import Extent, recover
-from notifier.ring import Ring
+from notifier.ring import Budget, Ring
 from notifier.wire.prepared import Prepared
 from notifier.wire.resume import After, Latest, Since
 
@@ -40,9 +40,15 @@ class Tail:
     """
 
     def __init__(
-        self, channel: str, namespace: Namespace, *, max_items: int, max_bytes: int
+        self,
+        channel: str,
+        namespace: Namespace,
+        *,
+        max_items: int,
+        max_bytes: int,
+        budget: Budget,
     ) -> None:
-        self.ring = Ring(max_items=max_items, max_bytes=max_bytes)
+        self.ring = Ring(max_items=max_items, max_bytes=max_bytes, budget=budget)
         self.head: Position | None = None
         self._channel = channel
         self._namespace = namespace
@@ -52,6 +58,7 @@ class Tail:
         self._floor_time_ms = 0
         # The ring holds one epoch's log without a break from here on.
         self._unbroken = 0
+        self._trimmed = False
         # History holds nothing of it from before the ring.
         self._reaches_floor = False
 
@@ -92,6 +99,7 @@ class Tail:
         dropped = self.ring.trim(keep_from)
         if dropped is None:
             return
+        self._trimmed = True
         self._floor = dropped.item.position
         if isinstance(dropped.item, Publication):
             self._floor_time_ms = dropped.item.time_ms
@@ -107,6 +115,7 @@ class Tail:
             or start.epoch != floor.epoch
             or self._unbroken > self.ring.base
             or history.head.offset < floor.offset  # read before what the ring has dropped since
+            or self._trimmed  # who is behind still has the numbers of what was dropped
         ):
             return
         if start.offset < floor.offset:
@@ -185,6 +194,16 @@ class Tail:
         if not floor.offset <= position.offset <= self.head.offset:
             return None
         return self.ring.after(position.offset, start)
+
+    def is_behind(self, position: Position | None) -> bool:
+        """Whether the position is one of this log that has not been heard of here yet."""
+        head = self.head
+        return (
+            head is not None
+            and position is not None
+            and position.epoch == head.epoch
+            and position.offset > head.offset
+        )
 
     def position_at(self, cursor: int) -> Position | None:
         """The position of the item before the cursor, which must not be below the ring."""

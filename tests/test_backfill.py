@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
 
 from notifier.backfill import Backfill
+from notifier.brokers.base import Receiver
 from notifier.channels import Namespace, Namespaces
 from notifier.errors import BrokerUnavailable
 from notifier.feed import Feed
-from notifier.notification import Draft, Position
+from notifier.history import History
+from notifier.notification import Draft, Position, Publication
+from notifier.ring import Budget
 from notifier.sink import Sink
 from notifier.subscription import Standing, Subscription
 from notifier.tail import Start
@@ -51,6 +55,7 @@ class Bench:
             Namespace(),
             feed_size=feed_size,
             feed_bytes=1 << 20,
+            budget=Budget(1 << 30),
             on_dirty=lambda _: None,
             on_behind=lambda _: None,
         )
@@ -201,3 +206,58 @@ def test_close_ends_what_is_under_way(bench: Bench) -> None:
     closing = bench.loop.create_task(bench.backfill.close())
     bench.loop.run()
     assert closing.done() and not bench.backfill._errands
+
+
+class SlowToSubscribe(RecordingBroker):
+    """Its answers to subscribe come when they are let go."""
+
+    gates: list[asyncio.Event]
+
+    async def subscribe(self, channel: str, receiver: Receiver) -> None:
+        gate = asyncio.Event()
+        self.gates.append(gate)
+        await gate.wait()
+        await super().subscribe(channel, receiver)
+
+
+def test_late_subscribe_of_who_left_does_not_make_the_next_one_deaf(bench: Bench) -> None:
+    bench.broker.__class__ = SlowToSubscribe
+    broker = bench.broker
+    assert isinstance(broker, SlowToSubscribe)
+    broker.gates = []
+    first, second = bench.feed(), bench.feed()
+    bench.loop.create_task(begin(bench, first, 0))
+    bench.loop.run()
+    first.subscriptions.clear()
+    bench.backfill.abandon(first)
+    task = bench.loop.create_task(begin(bench, second, 0))
+    bench.loop.run()
+    for gate in broker.gates:  # the second asks only once the first is done with
+        gate.set()
+        bench.loop.run()
+    assert task.done() and task.exception() is None
+    assert broker._receivers == {"a": second}
+    assert not bench.backfill._turns
+
+
+def test_empty_page_brings_its_reader_to_the_head(bench: Bench) -> None:
+    """All between it and the ring has expired: asking again would answer the same for ever."""
+    feed = bench.feed()
+    subscription = bench.loading(3)
+    nothing = History("a", bench.place(3), bench.place(9), ())
+    feed.turn_page(subscription, nothing)
+    assert subscription.standing is Standing.BEHIND
+    assert subscription.after == bench.place(9)
+
+
+def test_publications_that_expired_on_the_page_are_not_delivered(bench: Bench) -> None:
+    feed = bench.feed()
+    subscription = bench.loading(0)
+    page = [
+        Publication("a", bench.place(n), f"n{n}", 0, b"", None, 5000 if n < 3 else None)
+        for n in range(1, 5)
+    ]
+    feed.turn_page(subscription, History("a", bench.place(0), bench.place(4), page))
+    feed.catch_up(subscription, now_ms=9000)
+    assert [p.item.id for p in subscription.page if isinstance(p.item, Publication)] == ["n4"]
+    assert subscription.after == bench.place(3), "3 was cut, and is taken; 4 is to come"

@@ -53,6 +53,7 @@ class Bench:
             Namespaces(Namespace()),
             feed_size=1000,
             feed_bytes=1 << 22,
+            feeds_bytes=1 << 30,
             call_soon=self.turns.append,
             clock=self.clock,
             now_ms=lambda: 1000,

@@ -146,3 +146,16 @@ def test_sweep_is_bounded_and_says_when_it_left_some() -> None:
     assert sweeper.sweep(31.0), "some are left that did not answer"
     assert not sweeper.sweep(31.0)
     assert all(peer.died_of for peer in peers)
+
+
+def test_peer_that_takes_bytes_is_alive_though_the_ping_waits_behind_them() -> None:
+    sweeper, peer = keepalive(), FakePeer()
+    sweeper.add(peer, 0.0)
+    peer.sink.bytes_unread = 3000
+    sweeper.sweep(20.0)
+    for second, unread in ((30.0, 2000), (40.0, 1000)):
+        peer.sink.bytes_unread = unread
+        sweeper.sweep(second)
+        assert peer.died_of is None
+    sweeper.sweep(50.0)
+    assert peer.died_of == "no answer to a ping", "it takes nothing any more"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from notifier.notification import Gap, Position, Publication
-from notifier.ring import Ring
+from notifier.ring import Budget, Ring
 from notifier.wire.prepared import Prepared
 
 
@@ -19,11 +19,11 @@ def gap(before: int) -> Prepared:
     return Prepared(Gap("a", None, Position("e", before)))
 
 
-ONE = Publication("a", Position("e", 1), "n", 0, b"").size
+ONE = 800  # a publication without a body, and room for one encoding of it
 
 
 def ring_of(*offsets: int, max_items: int = 100, max_bytes: int = 10**9) -> Ring:
-    ring = Ring(max_items=max_items, max_bytes=max_bytes)
+    ring = Ring(max_items=max_items, max_bytes=max_bytes, budget=Budget(1 << 30))
     for offset in offsets:
         ring.append(publication(offset))
     return ring
@@ -72,7 +72,7 @@ def test_nothing_is_trimmed_from_a_sequence_on_that_is_still_needed() -> None:
 
 
 def test_one_item_over_the_bytes_may_go_too() -> None:
-    ring = Ring(max_items=9, max_bytes=10)
+    ring = Ring(max_items=9, max_bytes=10, budget=Budget(1 << 30))
     ring.append(publication(1, size=100))
     assert ring.overfull
     ring.trim(keep_from=1)
@@ -104,7 +104,7 @@ class AnyUse(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.ring = Ring(max_items=self.MAX_ITEMS, max_bytes=self.MAX_BYTES)
+        self.ring = Ring(max_items=self.MAX_ITEMS, max_bytes=self.MAX_BYTES, budget=Budget(1 << 30))
         self.items: dict[int, Prepared] = {}
         self.next = 0
 
@@ -145,10 +145,27 @@ class AnyUse(RuleBasedStateMachine):
     def holds_what_it_should(self) -> None:
         assert self.ring.end - self.ring.base == len(self.items)
         assert all(self.ring[sequence] is item for sequence, item in self.items.items())
-        whole = Ring(max_items=1, max_bytes=1)
+        whole = Ring(max_items=1, max_bytes=1, budget=Budget(1 << 30))
         for item in self.items.values():
             whole.append(item)
         assert self.ring.size == whole.size
 
 
 TestAnyUse = AnyUse.TestCase
+
+
+def test_rings_share_a_budget_and_give_back_what_they_let_go() -> None:
+    budget = Budget(10 * ONE)
+    idle, busy = (Ring(max_items=100, max_bytes=10**9, budget=budget) for _ in range(2))
+    for ring in (idle, busy):
+        for offset in range(6):
+            ring.append(publication(offset))
+            ring.trim(keep_from=ring.end)
+    assert budget.used == idle.size + busy.size == 10 * ONE
+    for offset in range(6, 50):
+        busy.append(publication(offset))
+        busy.trim(keep_from=busy.end - 1)
+    assert busy.end - busy.base >= 1, "what is not flushed stays"
+    assert budget.used <= 10 * ONE
+    idle.clear()
+    assert idle.size == 0 and idle.base == idle.end == 6 and budget.used == busy.size

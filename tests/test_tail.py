@@ -6,6 +6,7 @@ from notifier.channels import Namespace
 from notifier.feed import Feed
 from notifier.history import History
 from notifier.notification import Position, Publication
+from notifier.ring import Budget
 from notifier.tail import Start
 from notifier.wire.resume import After, All, Last, Latest
 
@@ -27,6 +28,7 @@ def feed(*, history_size: int = 100, feed_size: int = 100, head: int = 0) -> Fee
         Namespace(history_size=history_size),
         feed_size=feed_size,
         feed_bytes=1 << 20,
+        budget=Budget(1 << 30),
         on_dirty=lambda _: None,
         on_behind=lambda _: None,
     )
@@ -113,3 +115,14 @@ def test_history_of_another_epoch_is_not_put_before_the_ring() -> None:
     a.warm(History("a", at(0, "new"), at(1, "new"), [publication(1, epoch="new")]))
     assert a.tail.locate(After(at(0, "new")), NOW) == Start(at(0, "new"), cursor=1)
     assert a.tail.locate(After(at(1)), NOW) is None
+
+
+def test_ring_that_has_dropped_items_takes_no_history() -> None:
+    """Who fell behind has the numbers of what was dropped: they must not come to mean others."""
+    a = feed(head=2, feed_size=2)
+    for offset in range(3, 8):
+        a.publication(publication(offset))
+    flush(a)
+    base = a.tail.ring.base
+    a.warm(History("a", at(0), at(7), [publication(offset) for offset in range(1, 8)]))
+    assert a.tail.ring.base == base

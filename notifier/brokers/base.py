@@ -70,6 +70,9 @@ class Broker(Protocol):
 
     async def close(self) -> None: ...
 
+    def sweep(self) -> None:
+        """Housekeeping: called about once a second, does a bounded piece of it."""
+
     async def publish(self, draft: Draft, idempotency: Idempotency | None = None) -> Receipt:
         """Store and announce, atomically.
 

@@ -135,6 +135,9 @@ class Settings(BaseSettings):
     feed_bytes: Size = _setting(
         "History", 4 * _MiB, "Bytes of one channel this node holds ready for them.", ge=1
     )
+    feeds_bytes: Size = _setting(
+        "History", 256 * _MiB, "Bytes of all channels together this node holds ready.", ge=1
+    )
     namespaces: Annotated[dict[NamespaceName, NamespaceSettings], FROM_JSON] = _setting(
         "History",
         {},

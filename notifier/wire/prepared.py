@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from notifier.notification import Gap, Publication
 
+_GAP_BYTES = 400
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Format:
@@ -27,6 +29,11 @@ class Prepared:
     def __init__(self, item: Publication | Gap) -> None:
         self.item = item
         self._encoded: dict[Format, bytes] = {}
+
+    @property
+    def size(self) -> int:
+        """Bytes it is reckoned at where memory is bounded: the item, and one encoding of it."""
+        return 2 * self.item.size if isinstance(self.item, Publication) else _GAP_BYTES
 
     def encoded(self, format: Format) -> bytes:
         """The bytes in that format; the very same object at every call."""

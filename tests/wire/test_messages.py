@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -32,7 +33,7 @@ notifications = st.fixed_dictionaries(
         "title": texts,
         "priority": st.integers(1, 5),
         "tags": st.lists(st.text(min_size=1, max_size=9), max_size=3),
-        "click": texts.map(lambda text: "/" + text),
+        "click": texts.map(lambda text: "/" + quote(text, safe="")),
         "data": json_values,
         "key": names,
         "content_type": names,
