@@ -31,6 +31,8 @@ class Handler(RequestHandler):
         self._dropped = 0
         # The refusal has been sent, though the body is still being read away.
         self.refused = False
+        # Counted among the requests that a node waits for before it stops.
+        self._counted = False
 
     def set_default_headers(self) -> None:
         door.set_default_headers(self)
@@ -39,6 +41,8 @@ class Handler(RequestHandler):
         return door.decode(value, name)
 
     async def prepare(self) -> None:
+        self._counted = True
+        self.node.request_began()
         # We count ourselves: Tornado answers an over-long body with a bare 400.
         self._connection.set_max_body_size(sys.maxsize)
         try:
@@ -66,6 +70,7 @@ class Handler(RequestHandler):
         await self.flush()
         self._log()
         self._finished = True  # for Tornado: no method is to be called
+        self.on_finish()
         await linger(self.detach())
 
     def _send_refusal(self, error: NotifierError) -> None:
@@ -90,6 +95,15 @@ class Handler(RequestHandler):
             self.body.clear()
             self._send_refusal(error)
             await self.flush()
+
+    def on_finish(self) -> None:
+        if self._counted:
+            self._counted = False
+            self.node.request_ended()
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        self.on_finish()
 
     def hang_up(self) -> None:
         """End after a refusal: all of the body has been read away."""

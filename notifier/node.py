@@ -87,9 +87,12 @@ class Node:
         self.settings = settings
         self.broker = broker
         self.connections: dict[Sink, Connection] = {}
-        # Set while there are none.
+        # Set while there are no connections, and while no HTTP request is being answered.
         self.deserted = asyncio.Event()
         self.deserted.set()
+        self.quiet = asyncio.Event()
+        self.quiet.set()
+        self._requests = 0
         self.draining = False
         self.now_ms = now_ms
         self._clock = clock
@@ -161,6 +164,15 @@ class Node:
         """End all the sink's subscriptions."""
         for subscription in list(self._hub.of(sink).values()):
             self._detach(subscription)
+
+    def request_began(self) -> None:
+        self._requests += 1
+        self.quiet.clear()
+
+    def request_ended(self) -> None:
+        self._requests -= 1
+        if not self._requests:
+            self.quiet.set()
 
     # --- use cases ---
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import resource
 import signal
@@ -18,7 +19,7 @@ from notifier.assets import static_path
 from notifier.brokers.memory import MemoryBroker
 from notifier.channels import Namespaces
 from notifier.config import Settings
-from notifier.drain import Drain, by_chance
+from notifier.drain import FAREWELL_SECONDS, Drain, by_chance
 from notifier.node import Node, wall_clock_ms
 
 log = logging.getLogger("notifier.server")
@@ -95,7 +96,11 @@ class Server:
             seconds=self.settings.drain_seconds,
         )
         self._http.stop()
-        await Drain(self.node, seconds=self.settings.drain_seconds, shuffle=by_chance).run()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.drain_seconds + FAREWELL_SECONDS):
+                await Drain(self.node, seconds=self.settings.drain_seconds, shuffle=by_chance).run()
+                # A producer whose request is under way gets its answer.
+                await self.node.quiet.wait()
         await self.stop()
 
     async def stop(self) -> None:

@@ -131,7 +131,7 @@ class Sink:
         raise AssertionError("a spill without a cut frame")
 
     async def drained(self) -> None:
-        """Wait until nothing written is pending; what was published may be.
+        """Wait until nothing that was written, nor a publication that was cut, is pending.
 
         Who reads from a connection waits here before reading on: a client that asks but does
         not read its answers is then not read either.

@@ -32,7 +32,7 @@ async def publish_until_blocked(service: Service, sink: Sink) -> None:
         count += 1
 
 
-async def test_stuck_reader_costs_one_frame_and_delays_nobody() -> None:
+async def test_stuck_reader_costs_one_frame_and_a_page_and_delays_nobody() -> None:
     async with serving(send_buffer=1, stalled_seconds=60.0, feed_size=64) as service:
         _, sink = await stuck_reader(service)
         fast = [await RawSocket.connect(service, PATH) for _ in range(20)]

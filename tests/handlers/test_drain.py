@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from contextlib import AsyncExitStack
@@ -9,6 +10,7 @@ from itertools import pairwise
 
 import pytest
 
+from notifier.server import Server
 from tests.handlers.serving import (
     CLOSE,
     HANDSHAKE,
@@ -17,6 +19,7 @@ from tests.handlers.serving import (
     raw_socket,
     refused,
     server_process,
+    until,
     wire_to,
 )
 
@@ -112,3 +115,30 @@ async def test_clients_that_do_not_react_do_not_hold_it_up() -> None:
             server.signal(signal.SIGTERM)
             assert await server.exit_code() == 0
             assert (await stubborn.message())["type"] == "reconnect"
+
+
+async def test_a_request_under_way_is_answered_before_the_server_stops() -> None:
+    with server_process("--drain-seconds", "10") as server:
+        async with wire_to(server.port) as wire:
+            await wire.send(head("POST", "/notify/a", {"Content-Length": "5"}) + b"he")
+            server.signal(signal.SIGTERM)
+            await until(lambda: refused(server.port))
+            await wire.send(b"llo")
+            assert (await wire.answer()).status == 200
+        assert await server.exit_code() == 0
+
+
+async def test_a_request_that_was_broken_off_is_not_waited_for(server: Server) -> None:
+    async with wire_to(server.port) as wire:
+        await wire.send(head("POST", "/notify/a", {"Content-Length": "5"}) + b"he")
+        await until(lambda: not server.node.quiet.is_set())
+    async with asyncio.timeout(5):
+        await server.node.quiet.wait()
+
+
+async def test_a_request_refused_unread_is_not_waited_for(server: Server) -> None:
+    async with wire_to(server.port) as wire:
+        await wire.send(head("POST", "/notify/a", {"Content-Length": "999999999"}) + b"he")
+        assert (await wire.answer()).status == 413
+    async with asyncio.timeout(5):
+        await server.node.quiet.wait()
