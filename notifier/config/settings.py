@@ -159,7 +159,7 @@ class Settings(BaseSettings):
         ge=1,
     )
     max_subscriptions: int = _setting("Limits", 128, "Subscriptions of one connection.", ge=1)
-    max_connections: int = _setting("Limits", 15_000, "Connections of this node.", ge=1)
+    max_connections: int = _setting("Limits", 15_000, "WebSocket connections of this node.", ge=1)
     max_channels: int = _setting("Limits", 100_000, "Channels the broker keeps.", ge=1)
     max_idempotency_keys: int = _setting(
         "Limits", 200_000, "Idempotency keys remembered; the oldest are forgotten first.", ge=1
