@@ -261,3 +261,19 @@ def test_publications_that_expired_on_the_page_are_not_delivered(bench: Bench) -
     feed.catch_up(subscription, now_ms=9000)
     assert [p.item.id for p in subscription.page if isinstance(p.item, Publication)] == ["n4"]
     assert subscription.after == bench.place(3), "3 was cut, and is taken; 4 is to come"
+
+
+def test_reader_whose_history_fails_by_a_fault_of_ours_is_let_go_to_come_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> History:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(bench.broker, "history", broken)
+    told: list[dict[str, object]] = []
+    monkeypatch.setattr(bench.loop, "call_exception_handler", told.append)
+    subscription = bench.loading(3)
+    bench.backfill.fetch(bench.feed(), subscription)
+    bench.loop.run()
+    assert subscription.sink.closed, "waiting for ever would be silence"
+    assert [type(context["exception"]) for context in told] == [ZeroDivisionError], "and it is told"
