@@ -120,7 +120,11 @@ async def test_clients_that_do_not_react_do_not_hold_it_up() -> None:
 async def test_a_request_under_way_is_answered_before_the_server_stops() -> None:
     with server_process("--drain-seconds", "10") as server:
         async with wire_to(server.port) as wire:
-            await wire.send(head("POST", "/notify/a", {"Content-Length": "5"}) + b"he")
+            # 100 says that it is under way: a connection not yet accepted would be reset.
+            headers = {"Content-Length": "5", "Expect": "100-continue"}
+            await wire.send(head("POST", "/notify/a", headers))
+            assert (await wire.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100")
+            await wire.send(b"he")
             server.signal(signal.SIGTERM)
             await until(lambda: refused(server.port))
             await wire.send(b"llo")
