@@ -1,13 +1,17 @@
-"""Channel names and the namespaces they belong to.
+"""Channel names, patterns of them, and the namespaces they belong to.
 
 A name is made of letters and digits of any script (Unicode's categories L, M and N) and
 ``_ . ~ - @ =``, in parts separated by ``:``; it is in Unicode's NFC form and at most 200 bytes of
 UTF-8 long. The part before the first ``:`` names the channel's namespace, if there is one of that
 name.
+
+A pattern is written like a name, with ``*`` where any characters may stand, ``:`` among them, or
+none: ``builds:*``, ``*:errors``, ``*``.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +20,7 @@ from functools import lru_cache
 from notifier.errors import BadChannel
 
 MAX_CHANNEL_BYTES = 200
-_PUNCTUATION = frozenset("_.~-@=")
+_ALLOWED = frozenset("_.~-@=*")
 
 
 def check_channel(name: object) -> str:
@@ -53,6 +57,11 @@ def _problem(name: str) -> str | None:
         return "a leading $ is kept for the server's own channels."
     if "*" in name:
         return "* stands for many channels and is only allowed in patterns."
+    return _malformed(name)
+
+
+def _malformed(name: str) -> str | None:
+    """What names and patterns must both be."""
     if not unicodedata.is_normalized("NFC", name):
         return "it is not in Unicode's NFC form."
     for part in name.split(":"):
@@ -60,7 +69,7 @@ def _problem(name: str) -> str | None:
             return "it has an empty part (the parts are separated by single colons)."
         for character in part:
             # Marks belong to letters in many scripts (Devanagari, Thai).
-            if character not in _PUNCTUATION and unicodedata.category(character)[0] not in "LMN":
+            if character not in _ALLOWED and unicodedata.category(character)[0] not in "LMN":
                 return (
                     f"{character!r} is not allowed (letters, digits and _ . ~ - @ = are, "
                     "and : between parts)."
@@ -72,6 +81,58 @@ def _too_long(size: int) -> str:
     return f"it is {size} bytes long, {MAX_CHANNEL_BYTES} are allowed."
 
 
+def is_pattern(name: str) -> bool:
+    """Whether it stands for many channels."""
+    return "*" in name
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Many channels, also those that don't exist yet. Made by :meth:`parse`."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    @classmethod
+    def parse(cls, text: str) -> Pattern:
+        """:raises BadChannel: saying which rule it breaks."""
+        problem = _pattern_problem(text) if len(text) <= MAX_CHANNEL_BYTES else "it is too long."
+        if problem is not None:
+            raise BadChannel(f"{text[:60]!r} is not a pattern: {problem}", field="channel")
+        return cls(text)
+
+    @property
+    def prefix(self) -> str:
+        """What every name it matches begins with."""
+        return self.text.partition("*")[0]
+
+    def matches(self, channel: str) -> bool:
+        return _matcher(self.text).fullmatch(channel) is not None
+
+
+def _pattern_problem(text: str) -> str | None:
+    if not is_pattern(text):
+        return "it has no *."
+    if "**" in text:
+        return "one * is enough: it stands for any number of characters."
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return "it holds a lone surrogate."
+    return _too_long(size) if size > MAX_CHANNEL_BYTES else _malformed(text)
+
+
+@lru_cache(maxsize=4096)
+def _matcher(text: str) -> re.Pattern[str]:
+    """Each part is looked for from where the one before it ended, and never again: the atomic
+    groups keep a hostile pattern from being tried in every way there is."""
+    first, *middle, last = text.split("*")
+    groups = "".join(f"(?>.*?{re.escape(part)})" for part in middle)
+    return re.compile(f"{re.escape(first)}{groups}.*{re.escape(last)}", re.DOTALL)
+
+
 @dataclass(frozen=True, slots=True)
 class Namespace:
     """The options a group of channels shares.
@@ -79,10 +140,12 @@ class Namespace:
     :param history_size: publications kept per channel; 0 makes the channels *ephemeral*:
         delivered live, without positions, recovery or gaps.
     :param history_ttl: seconds a publication is kept.
+    :param presence: who is on a channel may be seen, and who joins and leaves.
     """
 
     history_size: int = 256
     history_ttl: float = 12 * 3600.0
+    presence: bool = False
 
     @property
     def ephemeral(self) -> bool:

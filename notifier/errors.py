@@ -15,10 +15,12 @@
     │   └── UnknownType             40009  a command nobody knows; carries the nearest known
     ├── ForeignOrigin               40301  a page of another site
     ├── NoSuchResource              40401  nothing lives at this URL
+    ├── NoSuchChannel               40402  nothing was ever published there, and nobody listens
     ├── MethodNotAllowed            40501  carries the methods that are
     ├── IdempotencyConflict         40901  the same key with another body
     ├── AlreadySubscribed           40902
     ├── NotSubscribed               40903
+    ├── PresenceOff                 40904  the namespace does not show who is there
     ├── BodyTooLarge                41301
     ├── TooManyItems                41302  a batch over its limit
     ├── UnsupportedCoding           41501  a Content-Encoding we don't read; carries those we do
@@ -150,6 +152,12 @@ class NoSuchResource(NotifierError):
     code = 40401
 
 
+class NoSuchChannel(NotifierError):
+    """Facts: ``channel``."""
+
+    code = 40402
+
+
 class MethodNotAllowed(NotifierError):
     """Facts: ``allow``, the methods that are."""
 
@@ -166,6 +174,12 @@ class AlreadySubscribed(NotifierError):
 
 class NotSubscribed(NotifierError):
     code = 40903
+
+
+class PresenceOff(NotifierError):
+    """Facts: ``channel``."""
+
+    code = 40904
 
 
 class BodyTooLarge(NotifierError):

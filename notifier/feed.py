@@ -99,6 +99,10 @@ class Feed:
             self.tail.add_gap(gap)
             self._grown()
 
+    def cleared(self, head: Position) -> None:
+        if not self._closed:
+            self.tail.clear(keep_from=self.flushed)
+
     def _grown(self) -> None:
         ring = self.tail.ring
         self.tail.trim(keep_from=self.flushed)

@@ -1,4 +1,4 @@
-"""A stretch of a channel's log, as it is read back."""
+"""A channel's log, as it is read back."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from notifier.notification import Gap, Position, Publication
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A stretch of a channel's log, in order.
+    """A stretch of a channel's log, the oldest first unless the newest were asked for first.
 
     :param start: the stretch begins after this.
     :param head: the newest position of the channel; ``None`` when it is ephemeral.
     :param gap: what ``since`` asked for and is not there any more.
     :param floor_time_ms: when the newest lost publication was published; 0 if none was lost.
     :param complete: nothing older than the stretch is left.
-    :param more: there are publications between the last of these and the head.
+    :param more: the limit cut it: there are more that were asked for, beyond the last of these.
     """
 
     channel: str
@@ -28,3 +28,19 @@ class History:
     floor_time_ms: int = 0
     complete: bool = True
     more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """A channel that has been published to.
+
+    :param publications: how many history holds.
+    :param size: bytes they are reckoned at.
+    :param time_ms: when the newest of them was published; ``None`` when history holds none.
+    """
+
+    channel: str
+    head: Position
+    publications: int
+    size: int
+    time_ms: int | None

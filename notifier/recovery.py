@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from notifier.errors import BadParameter
 from notifier.notification import Gap, Position, Publication
 from notifier.wire.resume import After, All, Last, Latest, Since, Time
 
@@ -33,6 +34,19 @@ class Extent:
 
     def at(self, offset: int) -> Position:
         return Position(self.epoch, offset)
+
+    def offset_before(self, before: Position | None) -> int | None:
+        """The offset to stop short of.
+
+        :raises BadParameter: it is not one of this epoch.
+        """
+        if before is None:
+            return None
+        if before.epoch != self.epoch:
+            raise BadParameter(
+                f"before={before} is a position of a log that was lost.", field="before"
+            )
+        return before.offset
 
 
 @dataclass(frozen=True, slots=True)

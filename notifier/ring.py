@@ -82,14 +82,16 @@ class Ring:
         """The sequence that follows an offset, from ``start`` on; offsets must rise there."""
         return self.base + bisect_right(self._items, offset, lo=start - self.base, key=_offset)
 
-    def trim(self, keep_from: int) -> Prepared | None:
+    def trim(self, keep_from: int, *, everything: bool = False) -> Prepared | None:
         """Drop the oldest that are over the bounds, none from ``keep_from`` on.
 
+        :param everything: drop all of them, bounds or not.
         :returns: the newest item dropped.
         """
         drop, most = 0, min(keep_from, self.end) - self.base
         while drop < most and (
-            len(self._items) - drop > self._max_items
+            everything
+            or len(self._items) - drop > self._max_items
             or self.size > self._max_bytes
             or self._budget.used > self._budget.limit
         ):

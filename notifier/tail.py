@@ -96,7 +96,14 @@ class Tail:
 
     def trim(self, keep_from: int) -> None:
         """Drop what is over the ring's bounds, nothing from ``keep_from`` on."""
-        dropped = self.ring.trim(keep_from)
+        self._dropped(self.ring.trim(keep_from))
+
+    def clear(self, keep_from: int) -> None:
+        """History was deleted: drop what was sent already, that is all before ``keep_from``."""
+        self._dropped(self.ring.trim(keep_from, everything=True))
+        self._reaches_floor = False
+
+    def _dropped(self, dropped: Prepared | None) -> None:
         if dropped is None:
             return
         self._trimmed = True

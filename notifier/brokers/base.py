@@ -8,21 +8,26 @@ else is promised):
 2. Offsets of a channel begin at 1 and grow by 1. They and the epoch outlive the history:
    trimming by count, age or bytes changes neither. A new epoch means the log was lost.
 3. A receiver is told :meth:`Receiver.begin` first, then every later publication of the channel
-   once and in order; what can't be told is told as a gap.
+   once and in order; what can't be told is told as a gap. Publications of one caller get their
+   offsets in the order of its calls, also when it does not wait for one before the next.
 4. The same idempotency key with the same fingerprint stores once and answers as the first time;
    with another fingerprint it is refused. Keys are kept for ``idempotency_ttl``.
 5. A broker that can't do its work raises :class:`~notifier.errors.BrokerUnavailable`, and says
    why in :attr:`Broker.trouble`.
+6. The watcher is asked who wants a channel before the first publication of its epoch is
+   delivered; in an ephemeral channel, before each that has no receiver.
 
 ``tests/brokers/contract.py`` holds every broker to this.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from notifier.history import History
+from notifier.channels import Pattern
+from notifier.history import ChannelState, History
 from notifier.notification import Draft, Gap, Position, Publication
 from notifier.wire.resume import Since
 
@@ -57,6 +62,20 @@ class Receiver(Protocol):
 
     def gap(self, gap: Gap) -> None: ...
 
+    def cleared(self, head: Position) -> None:
+        """History was deleted up to here: it is not to be replayed from anywhere."""
+
+
+class Watcher(Protocol):
+    """Who wants to know of channels that come to life: a node."""
+
+    def born(self, channel: str) -> Receiver | None:
+        """Who is to hear the channel from its first publication; ``None``: nobody more.
+
+        The broker takes the answer as its receiver, as :meth:`Broker.subscribe` would, and tells
+        it ``begin`` before that publication, unless it is the receiver already.
+        """
+
 
 class Broker(Protocol):
     """What a node needs of a broker."""
@@ -87,9 +106,36 @@ class Broker(Protocol):
     async def unsubscribe(self, channel: str, receiver: Receiver) -> None:
         """Stop, if this is still the channel's receiver."""
 
-    async def history(self, channel: str, since: Since, limit: int) -> History:
-        """A page from where ``since`` lands, the oldest first.
+    def watch(self, watcher: Watcher) -> None:
+        """From now on, ask it who wants a newborn channel."""
+
+    async def history(
+        self,
+        channel: str,
+        since: Since,
+        limit: int,
+        *,
+        before: Position | None = None,
+        newest_first: bool = False,
+        key: str | None = None,
+    ) -> History:
+        """A page of what is after where ``since`` lands and before ``before``.
 
         At most ``limit`` publications and about :data:`PAGE_BYTES`, one at least where there
         is one; ``more`` tells whether it was cut.
+
+        :param key: only those with this key.
+        :raises BadParameter: ``before`` is a position of another epoch.
         """
+
+    async def clear(self, channel: str) -> int:
+        """Delete the channel's history; how many publications that were.
+
+        Offsets go on; who needs what is gone has a gap, and the receiver is told.
+        """
+
+    async def channel(self, channel: str) -> ChannelState | None:
+        """``None``: never published to, forgotten, or ephemeral."""
+
+    async def channels(self, pattern: Pattern, after: str, limit: int) -> Sequence[ChannelState]:
+        """Channels that match, in the order of their names' code points, after a name ("": all)."""

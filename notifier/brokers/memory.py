@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import string
+from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
+from itertools import takewhile
 
-from notifier.brokers.base import PAGE_BYTES, Idempotency, Receipt, Receiver
-from notifier.channels import Namespace, Namespaces
+from notifier.brokers.base import PAGE_BYTES, Idempotency, Receipt, Receiver, Watcher
+from notifier.channels import Namespace, Namespaces, Pattern
 from notifier.errors import IdempotencyConflict, TooManyChannels
-from notifier.history import History
+from notifier.history import ChannelState, History
 from notifier.notification import Draft, Position, Publication
 from notifier.recovery import Extent, recover
 from notifier.wire.resume import Since
@@ -19,6 +22,8 @@ from notifier.wire.resume import Since
 COUNTER_SECONDS = 30 * 86400
 # Logs looked at in one call of sweep(), so that a sweep never holds the loop for long.
 SWEEP_LOGS = 1000
+# Names compared with a pattern before everybody else has a turn.
+SCAN_NAMES = 1000
 
 _ALPHABET = string.ascii_letters + string.digits
 
@@ -59,6 +64,14 @@ class _Log:
         self.floor_time_ms = publication.time_ms
         self.size -= publication.size
         return publication.size
+
+    def clear(self) -> int:
+        """Trim all; the bytes that freed."""
+        freed = self.size
+        while self.publications:
+            self.drop_oldest()
+        self.floor = self.head
+        return freed
 
     def drop_expired(self, now_ms: int) -> int:
         """Remove what expired by its own ``expires``: a hole, not a loss. The bytes freed."""
@@ -104,10 +117,12 @@ class MemoryBroker:
         # The logs that hold publications, the least recently used first.
         self._recent: OrderedDict[str, _Log] = OrderedDict()
         self._size = 0
-        self._published = 0  # channels that have an offset above 0
+        # Channels that have an offset above 0, in order.
+        self._names: list[str] = []
         self._receivers: dict[str, Receiver] = {}
         self._keys: OrderedDict[str, tuple[bytes, Receipt, int]] = OrderedDict()
         self._unswept: list[str] = []
+        self._watcher: Watcher | None = None
 
     @property
     def size(self) -> int:
@@ -142,7 +157,12 @@ class MemoryBroker:
             draft.key,
             draft.expires_ms,
         )
-        if position is not None:
+        if position is None:
+            if draft.channel not in self._receivers:
+                self._announce_birth(draft.channel, None)
+        else:
+            if position.offset == 1:
+                self._announce_birth(draft.channel, Position(position.epoch, 0))
             self._store(log, publication, namespace, now_ms)
         receipt = Receipt(draft.id, position)
         if idempotency is not None:
@@ -175,7 +195,25 @@ class MemoryBroker:
         if log.head == 0 and log.epoch == self._virgin_epoch:
             del self._logs[channel]
 
-    async def history(self, channel: str, since: Since, limit: int) -> History:
+    def watch(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    def _announce_birth(self, channel: str, head: Position | None) -> None:
+        receiver = None if self._watcher is None else self._watcher.born(channel)
+        if receiver is not None and self._receivers.get(channel) is not receiver:
+            self._receivers[channel] = receiver
+            receiver.begin(head)
+
+    async def history(
+        self,
+        channel: str,
+        since: Since,
+        limit: int,
+        *,
+        before: Position | None = None,
+        newest_first: bool = False,
+        key: str | None = None,
+    ) -> History:
         namespace = self._namespaces.of(channel)
         if namespace.ephemeral:
             return History(channel, None, None, ())
@@ -191,7 +229,12 @@ class MemoryBroker:
         )
         recovery = recover(since, extent, now_ms=now_ms)
         offset = recovery.after.offset
-        page, more = _page(log.publications, offset, limit, now_ms)
+        publications = _stretch(
+            log.publications, offset, extent.offset_before(before), newest_first=newest_first
+        )
+        page, more = _page(
+            (p for p in publications if not p.expired(now_ms) and key in (None, p.key)), limit
+        )
         return History(
             channel,
             start=recovery.after,
@@ -202,6 +245,43 @@ class MemoryBroker:
             complete=offset == log.floor,
             more=more,
         )
+
+    async def clear(self, channel: str) -> int:
+        log = self._logs.get(channel)
+        if log is None:
+            return 0
+        count = len(log.publications)
+        self._size -= log.clear()
+        self._recent.pop(channel, None)
+        receiver = self._receivers.get(channel)
+        if receiver is not None:
+            receiver.cleared(Position(log.epoch, log.head))
+        return count
+
+    async def channel(self, channel: str) -> ChannelState | None:
+        log = self._logs.get(channel)
+        if log is None or log.head == 0:
+            return None
+        self._trim(channel, log, self._namespaces.of(channel), self._now_ms())
+        newest = log.publications[-1].time_ms if log.publications else None
+        head = Position(log.epoch, log.head)
+        return ChannelState(channel, head, len(log.publications), log.size, newest)
+
+    async def channels(self, pattern: Pattern, after: str, limit: int) -> list[ChannelState]:
+        found: list[ChannelState] = []
+        prefix = pattern.prefix
+        while len(found) < limit:
+            start = max(bisect_right(self._names, after), bisect_left(self._names, prefix))
+            names = self._names[start : start + SCAN_NAMES]
+            for name in filter(pattern.matches, names):
+                state = await self.channel(name)
+                if state is not None and len(found) < limit:
+                    found.append(state)
+            if len(names) < SCAN_NAMES or not names[-1].startswith(prefix):
+                break
+            after = names[-1]
+            await asyncio.sleep(0)
+        return found
 
     def sweep(self) -> None:
         """Let go of what time has run out for; a bounded piece of the work each call."""
@@ -226,13 +306,13 @@ class MemoryBroker:
         log = self._logs.get(channel)
         if log is None or log.head == 0:
             # Listeners to channels without publications don't count: they leave again.
-            if self._published >= self._max_channels:
+            if len(self._names) >= self._max_channels:
                 raise TooManyChannels(
                     f"This server remembers {self._max_channels} channels and can't take another "
                     "now (setting max_channels).",
                     limit=self._max_channels,
                 )
-            self._published += 1
+            insort(self._names, channel)
         if log is None:
             log = self._logs[channel] = _Log(self._virgin_epoch, now_ms)
         return log
@@ -273,7 +353,8 @@ class MemoryBroker:
         del self._logs[channel]
         self._recent.pop(channel, None)
         self._size -= log.size
-        self._published -= log.head > 0
+        if log.head:
+            del self._names[bisect_left(self._names, channel)]
         if log.head and log.epoch == self._virgin_epoch:
             # Its offsets begin anew: whoever still has one must be able to tell.
             self._virgin_epoch = new_epoch()
@@ -304,18 +385,29 @@ class MemoryBroker:
             keys.popitem(last=False)
 
 
-def _page(
-    publications: Iterable[Publication], offset: int, limit: int, now_ms: int
-) -> tuple[list[Publication], bool]:
-    """What follows an offset, as much as one page holds, and whether there is more."""
+def _stretch(
+    publications: deque[Publication], after: int, before: int | None, *, newest_first: bool
+) -> Iterable[Publication]:
+    """Those with an offset above ``after`` and below ``before``."""
+    if newest_first:
+        newest = takewhile(lambda p: _offset(p) > after, reversed(publications))
+        return (p for p in newest if before is None or _offset(p) < before)
+    oldest = (p for p in publications if _offset(p) > after)
+    return takewhile(lambda p: before is None or _offset(p) < before, oldest)
+
+
+def _page(publications: Iterable[Publication], limit: int) -> tuple[list[Publication], bool]:
+    """As much of it as one page holds, and whether there is more."""
     page: list[Publication] = []
     size = 0
     for publication in publications:
-        assert publication.position is not None
-        if publication.position.offset <= offset or publication.expired(now_ms):
-            continue
         if len(page) == limit or (page and size + publication.size > PAGE_BYTES):
             return page, True
         page.append(publication)
         size += publication.size
     return page, False
+
+
+def _offset(publication: Publication) -> int:
+    assert publication.position is not None
+    return publication.position.offset

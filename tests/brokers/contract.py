@@ -60,11 +60,18 @@ class Make(Protocol):
     ) -> Broker: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """History was deleted up to here."""
+
+    head: Position
+
+
 @dataclass
 class Listener:
     """A receiver that keeps what it is told, in order."""
 
-    heard: list[Position | Publication | Gap | None] = field(default_factory=list)
+    heard: list[Position | Publication | Gap | Cleared | None] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def begin(self, head: Position | None) -> None:
@@ -76,6 +83,9 @@ class Listener:
 
     def gap(self, gap: Gap) -> None:
         self.heard.append(gap)
+
+    def cleared(self, head: Position) -> None:
+        self.heard.append(Cleared(head))
 
     @property
     def ids(self) -> list[str]:
