@@ -69,11 +69,13 @@ class Receiver(Protocol):
 class Watcher(Protocol):
     """Who wants to know of channels that come to life: a node."""
 
-    def born(self, channel: str) -> Receiver | None:
+    def born(self, channel: str, head: Position | None) -> Receiver | None:
         """Who is to hear the channel from its first publication; ``None``: nobody more.
 
-        The broker takes the answer as its receiver, as :meth:`Broker.subscribe` would, and tells
-        it ``begin`` before that publication, unless it is the receiver already.
+        The broker takes the answer as its receiver and tells it ``begin`` at once, before
+        anything else, unless it is the receiver already.
+
+        :param head: the place before that publication; ``None``: the channel is ephemeral.
         """
 
 
@@ -101,7 +103,10 @@ class Broker(Protocol):
         """
 
     async def subscribe(self, channel: str, receiver: Receiver) -> None:
-        """Deliver the channel to the receiver from now on; one receiver a channel."""
+        """Deliver the channel to the receiver from now on; one receiver a channel.
+
+        Nothing happens when it is the channel's receiver already.
+        """
 
     async def unsubscribe(self, channel: str, receiver: Receiver) -> None:
         """Stop, if this is still the channel's receiver."""

@@ -173,6 +173,8 @@ class MemoryBroker:
         return receipt
 
     async def subscribe(self, channel: str, receiver: Receiver) -> None:
+        if self._receivers.get(channel) is receiver:
+            return
         self._receivers[channel] = receiver
         if self._namespaces.of(channel).ephemeral:
             receiver.begin(None)
@@ -199,7 +201,7 @@ class MemoryBroker:
         self._watcher = watcher
 
     def _announce_birth(self, channel: str, head: Position | None) -> None:
-        receiver = None if self._watcher is None else self._watcher.born(channel)
+        receiver = None if self._watcher is None else self._watcher.born(channel, head)
         if receiver is not None and self._receivers.get(channel) is not receiver:
             self._receivers[channel] = receiver
             receiver.begin(head)
