@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+from handlers import query
 from handlers.base import Handler
 from notifier.channels import check_channel
-from notifier.notification import unknown_field
 from notifier.wire import messages
 
-_PARAMETERS = frozenset({"since", "limit"})
+_PARAMETERS = frozenset({"since", "before", "limit", "order", "key"})
+_ORDERS = ("oldest", "newest")
 
 
 class ChannelHistory(Handler):
-    """``GET …/history?since=&limit=``: what the channel's history has, the oldest first."""
+    """What the channel's history has, page by page; or an end to all of it."""
 
     async def get(self, channel: str) -> None:
-        for name in self.request.query_arguments:
-            if name not in _PARAMETERS:
-                raise unknown_field(name, name, _PARAMETERS)
+        query.check_names(self.request.query_arguments, _PARAMETERS)
         page = await self.node.history(
-            check_channel(channel), self.get_query_argument("since", None), self._limit()
+            check_channel(channel),
+            self.get_query_argument("since", None),
+            query.read_limit(self.get_query_argument("limit", None)),
+            before=query.read_position("before", self.get_query_argument("before", None)),
+            newest_first=self._order() == "newest",
+            key=query.read_key(self.get_query_argument("key", None, strip=False)),
         )
         self.answer_json(messages.history(page))
 
     head = get
 
-    def _limit(self) -> int | None:
-        text = self.get_query_argument("limit", None)
-        if text is None:
-            return None
-        # What is no number breaks the same rule as one that is too small.
-        return int(text[:9]) if text.isascii() and text.isdigit() else 0
+    async def delete(self, channel: str) -> None:
+        query.check_names(self.request.query_arguments, frozenset())
+        deleted = await self.node.clear(check_channel(channel))
+        self.answer({"channel": channel, "deleted": deleted})
+
+    def _order(self) -> str:
+        return query.read_choice("order", self.get_query_argument("order", _ORDERS[0]), _ORDERS)

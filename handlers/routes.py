@@ -10,6 +10,7 @@ from tornado.web import Application, RequestHandler, url
 
 from handlers import door
 from handlers.base import NotAllowed, NotFound
+from handlers.channels import Channel, ChannelList
 from handlers.echo import Echo
 from handlers.health import Live, Ready
 from handlers.history import ChannelHistory
@@ -37,6 +38,8 @@ def application(node: Node, static: Path) -> Application:
         (r"/echo", Echo, OPEN, {}),
         (r"/notify", Notify, OURS, {}),
         (r"/notify/([^/]+)", NotifyChannel, OURS, {}),
+        (r"/channels", ChannelList, OURS, {}),
+        (r"/channels/([^/]+)", Channel, OURS, {}),
         (r"/channels/([^/]+)/history", ChannelHistory, OURS, {}),
         (r"/health/live", Live, OURS, {}),
         (r"/health/ready", Ready, OURS, {}),

@@ -44,3 +44,27 @@ class ChannelState:
     publications: int
     size: int
     time_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelOverview:
+    """A channel as one node sees it.
+
+    :param state: ``None`` where nothing was published, and in an ephemeral channel.
+    :param subscribers: connections to this node that follow it.
+    """
+
+    channel: str
+    state: ChannelState | None
+    subscribers: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelPage:
+    """Channels in the order of their names' code points.
+
+    :param next: the name the page after this one comes after; ``None`` when it is the last.
+    """
+
+    channels: Sequence[ChannelOverview]
+    next: str | None

@@ -6,6 +6,7 @@ Handlers talk to a node and to nothing below it.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import secrets
 import time
 from collections.abc import Callable
@@ -14,17 +15,18 @@ from typing import Protocol
 
 from notifier.backfill import Backfill
 from notifier.brokers.base import Broker, Idempotency
-from notifier.channels import Namespaces, check_channel
+from notifier.channels import Namespaces, Pattern, check_channel
 from notifier.config import Settings
 from notifier.errors import (
     AlreadySubscribed,
     BadParameter,
     Draining,
+    NoSuchChannel,
     NotSubscribed,
     TooManyConnections,
     TooManySubscriptions,
 )
-from notifier.history import History
+from notifier.history import ChannelOverview, ChannelPage, History
 from notifier.hub import Hub
 from notifier.keepalive import Keepalive, Peer
 from notifier.notification import Gap, Notification, Position
@@ -33,8 +35,11 @@ from notifier.subscription import Subscription
 from notifier.wire.prepared import Format
 from notifier.wire.resume import Since, starts
 
-DEFAULT_HISTORY_LIMIT = 100
-MAX_HISTORY_LIMIT = 1000
+# Publications, or channels, on one page.
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1000
+# Names compared with a pattern before everybody else has a turn.
+SCAN_NAMES = 1000
 
 
 def new_id() -> str:
@@ -250,18 +255,96 @@ class Node:
             raise NotSubscribed(f"This connection is not subscribed to {channel!r}.")
         self._detach(subscription)
 
-    async def history(self, channel: str, since: str | None, limit: int | None) -> History:
+    async def history(
+        self,
+        channel: str,
+        since: str | None,
+        limit: int | None,
+        *,
+        before: Position | None = None,
+        newest_first: bool = False,
+        key: str | None = None,
+    ) -> History:
         """A page of the channel's history; from the beginning where ``since`` is not given.
 
+        :param key: only those with this key.
         :raises BadSince:
         :raises BadParameter:
+        :raises NoSuchChannel:
         :raises BrokerUnavailable:
         """
         start = starts(since or "all", [channel], now_ms=self.now_ms())[channel]
-        count = DEFAULT_HISTORY_LIMIT if limit is None else limit
-        if not 1 <= count <= MAX_HISTORY_LIMIT:
-            raise BadParameter(f"limit is a number from 1 to {MAX_HISTORY_LIMIT}.", field="limit")
-        return await self.broker.history(channel, start, count)
+        page = await self.broker.history(
+            channel,
+            start,
+            _checked_limit(limit),
+            before=before,
+            newest_first=newest_first,
+            key=key,
+        )
+        if page.head is None or page.head.offset == 0:
+            self._check_followed(channel)
+        return page
+
+    async def clear(self, channel: str) -> int:
+        """Delete the channel's history; how many publications that were.
+
+        :raises NoSuchChannel:
+        :raises BrokerUnavailable:
+        """
+        deleted = await self.broker.clear(channel)
+        if not deleted and await self.broker.channel(channel) is None:
+            self._check_followed(channel)
+        return deleted
+
+    async def channel(self, channel: str) -> ChannelOverview:
+        """:raises NoSuchChannel:
+        :raises BrokerUnavailable:
+        """
+        state = await self.broker.channel(channel)
+        if state is None:
+            self._check_followed(channel)
+        return ChannelOverview(channel, state, self._hub.subscribers(channel))
+
+    async def channels(self, pattern: Pattern, after: str, limit: int | None) -> ChannelPage:
+        """Channels that match and come after a name: those that were published to, and those
+        that somebody on this node follows.
+
+        :raises BadParameter:
+        :raises BrokerUnavailable:
+        """
+        count = _checked_limit(limit)
+        # One more than the page holds, to know whether there is a next.
+        known = {
+            state.channel: state for state in await self.broker.channels(pattern, after, count + 1)
+        }
+        followed = await self._followed(pattern, after)
+        names = heapq.nsmallest(count + 1, known.keys() | followed)
+        return ChannelPage(
+            [
+                ChannelOverview(name, known.get(name), self._hub.subscribers(name))
+                for name in names[:count]
+            ],
+            names[count - 1] if len(names) > count else None,
+        )
+
+    async def _followed(self, pattern: Pattern, after: str) -> set[str]:
+        """Channels that somebody on this node follows."""
+        found = set()
+        for number, name in enumerate(list(self._hub.feeds), start=1):
+            if number % SCAN_NAMES == 0:
+                await asyncio.sleep(0)
+            if name > after and self._hub.subscribers(name) and pattern.matches(name):
+                found.add(name)
+        return found
+
+    def _check_followed(self, channel: str) -> None:
+        """A channel that nobody published to exists while somebody listens."""
+        if not self._hub.subscribers(channel):
+            raise NoSuchChannel(
+                f"Nothing was ever published to {channel!r}, and nobody listens to it.",
+                channel=channel,
+            )
 
     async def close(self) -> None:
         """Let go of everything; connections must be gone."""
@@ -292,3 +375,11 @@ class Node:
 
     def _page_at_hand(self, subscription: Subscription) -> None:
         self._hub.behind(subscription)
+
+
+def _checked_limit(limit: int | None) -> int:
+    if limit is None:
+        return DEFAULT_LIMIT
+    if not 1 <= limit <= MAX_LIMIT:
+        raise BadParameter(f"limit is a number from 1 to {MAX_LIMIT}.", field="limit")
+    return limit

@@ -81,13 +81,13 @@ class RecordingBroker(MemoryBroker):
             )
         return receipt
 
-    async def history(self, channel: str, since: Since, limit: int) -> History:
+    async def history(self, channel: str, since: Since, limit: int, **more: Any) -> History:
         self.reads[channel] += 1
         for _ in range(self.pauses[0]):
             await asyncio.sleep(0)
         if self.down:
             raise BrokerUnavailable("the far end is away")
-        page = await super().history(channel, since, limit)
+        page = await super().history(channel, since, limit, **more)
         for _ in range(self.pauses[1]):
             await asyncio.sleep(0)
         return page

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from notifier.errors import NotifierError
-from notifier.history import History
+from notifier.history import ChannelOverview, ChannelPage, History
 from notifier.instants import format_instant
 from notifier.notification import Gap, Position, Publication
 
@@ -98,7 +98,11 @@ def members(publication: Publication) -> bytes:
 
 
 def history(page: History) -> bytes:
-    """A page of history. ``next``: the ``since`` of the page after it; null when it is the last."""
+    """A page of history.
+
+    ``next`` is the ``since`` of the page after it, or its ``before`` where the newest come first;
+    null when it is the last.
+    """
     gap = page.gap
     last = page.publications[-1].position if page.publications else page.start
     frame = {
@@ -110,6 +114,29 @@ def history(page: History) -> bytes:
     }
     publications = b",".join(b"{" + members(p) + b"}" for p in page.publications)
     return to_json(frame)[:-1] + b',"publications":[' + publications + b"]}"
+
+
+def channel(overview: ChannelOverview) -> bytes:
+    """What is known of a channel."""
+    return to_json(_overview(overview))
+
+
+def channels(page: ChannelPage) -> bytes:
+    """A page of the channels there are. ``next``: the ``after`` of the page after it."""
+    return to_json({"channels": [_overview(one) for one in page.channels], "next": page.next})
+
+
+def _overview(overview: ChannelOverview) -> dict[str, Any]:
+    state = overview.state
+    time_ms = None if state is None else state.time_ms
+    return {
+        "channel": overview.channel,
+        "position": None if state is None else str(state.head),
+        "publications": 0 if state is None else state.publications,
+        "bytes": 0 if state is None else state.size,
+        "time": None if time_ms is None else format_instant(time_ms),
+        "subscribers": overview.subscribers,
+    }
 
 
 def _ends(gap: Gap) -> dict[str, str | None]:

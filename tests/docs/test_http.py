@@ -74,6 +74,8 @@ def test_every_field_is_documented() -> None:
 @pytest.mark.parametrize(("heading", "command"), COMMANDS, ids=[c[:60] for _, c in COMMANDS])
 async def test_an_example_works(heading: str, command: str) -> None:
     async with serving() as server:
+        if "/channels" in heading:
+            await run("curl -d hi localhost:8888/notify/alerts", port=server.port)
         output = await run(command, port=server.port)
         if "static" in heading.lower() or heading == "`GET /`":
             assert output
@@ -90,7 +92,10 @@ async def test_an_example_works(heading: str, command: str) -> None:
     [
         ("POST", "/notify", '{"channel": "alerts", "message": "x"}'),
         ("POST", "/notify", '{"channels": ["alerts", "db1"], "message": "x"}'),
+        ("GET", "/channels", ""),
+        ("GET", "/channels/alerts", ""),
         ("GET", "/channels/alerts/history", ""),
+        ("DELETE", "/channels/alerts/history", ""),
     ],
 )
 async def test_an_answer_is_shown_as_it_is(method: str, path: str, body: str) -> None:

@@ -14,6 +14,7 @@ from handlers.routes import application
 from notifier.assets import static_path
 from notifier.brokers.memory import MemoryBroker
 from notifier.config import Settings
+from notifier.errors import NoSuchChannel
 from notifier.node import Node, wall_clock_ms
 from notifier.server import Server
 from notifier.wire import messages
@@ -54,7 +55,10 @@ def stored(node: Node) -> Any:
     """Read a channel's history past HTTP: what was really stored."""
 
     async def read(channel: str) -> list[dict[str, Any]]:
-        history = await node.history(channel, None, None)
+        try:
+            history = await node.history(channel, None, None)
+        except NoSuchChannel:
+            return []
         publications: list[dict[str, Any]] = json.loads(messages.history(history))["publications"]
         return publications
 

@@ -166,6 +166,16 @@ async def request(
         return await wire.answer(method)
 
 
+async def stored_in(port: int, channel: str) -> list[dict[str, Any]]:
+    """What the channel's history has; nothing where there is no such channel."""
+    answer = await request(port, "GET", f"/channels/{channel}/history")
+    if answer.status == 404:
+        assert answer.code == 40402
+        return []
+    publications: list[dict[str, Any]] = answer.json["publications"]
+    return publications
+
+
 # --- WebSocket by hand ---
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA

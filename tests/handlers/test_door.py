@@ -14,7 +14,7 @@ from notifier.assets import static_path
 from notifier.errors import InternalError
 from notifier.node import Node
 from notifier.server import Server
-from tests.handlers.serving import HANDSHAKE, Answer, request, serving, wire_to
+from tests.handlers.serving import HANDSHAKE, Answer, request, serving, stored_in, wire_to
 from tests.handlers.serving import head as request_head
 
 
@@ -44,7 +44,9 @@ ROUTES = {
     "/echo": Route("/echo", "GET, OPTIONS", strangers=True, socket=True),
     "/notify": Route("/notify", "POST, OPTIONS"),
     "/notify/([^/]+)": Route("/notify/alerts", "POST, PUT, OPTIONS"),
-    "/channels/([^/]+)/history": Route("/channels/alerts/history", "GET, HEAD, OPTIONS"),
+    "/channels": Route("/channels", "GET, HEAD, OPTIONS"),
+    "/channels/([^/]+)": Route("/channels/alerts", "GET, HEAD, OPTIONS"),
+    "/channels/([^/]+)/history": Route("/channels/alerts/history", "GET, HEAD, DELETE, OPTIONS"),
     "/health/live": Route("/health/live", "GET, HEAD, OPTIONS"),
     "/health/ready": Route("/health/ready", "GET, HEAD, OPTIONS"),
 }
@@ -173,8 +175,7 @@ async def test_pages_of_other_sites_are_refused(
     if not route.strangers:
         assert answer.code == 40301
     if method_of(route) == "POST":
-        history = await request(server.port, "GET", "/channels/alerts/history")
-        assert history.json["publications"] == []
+        assert await stored_in(server.port, "alerts") == []
 
 
 @every_route
@@ -246,6 +247,7 @@ async def test_options_tells_the_methods(server: Server, route: Route) -> None:
 async def test_head_is_get_without_the_body(server: Server, route: Route) -> None:
     if "HEAD" not in route.allow:
         return
+    await request(server.port, "POST", "/notify/alerts", body=b"so that there is such a channel")
     async with wire_to(server.port) as wire:
         await wire.send(request_head("HEAD", route.path) + request_head("GET", route.path))
         without = await wire.answer("HEAD")
@@ -283,7 +285,7 @@ async def test_every_answer_has_a_length_a_charset_and_no_server_name(
 
 
 @pytest.mark.parametrize(
-    "path", ["/nowhere", "/notify/a/b", "/notify/", "/ws/", "/channels", "//", "/%00", "/é"]
+    "path", ["/nowhere", "/notify/a/b", "/notify/", "/ws/", "/channels/", "//", "/%00", "/é"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 async def test_where_no_route_leads_is_404(server: Server, path: str, method: str) -> None:
@@ -297,7 +299,7 @@ async def test_where_no_route_leads_is_404(server: Server, path: str, method: st
 async def test_a_fault_of_ours_is_a_500_that_tells_nothing(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(*_: object) -> None:
+    async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the secret is 1234")
 
     monkeypatch.setattr(server.node, "history", broken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from urllib.parse import quote
 
@@ -9,9 +10,9 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
 from notifier.node import Node
-from notifier.notification import Notification
+from notifier.notification import Notification, Position
 from notifier.server import Server
-from tests.handlers.serving import request, serving
+from tests.handlers.serving import raw_socket, request, serving, stored_in, until
 
 
 async def publish(node: Node, channel: str, *messages: str) -> list[str]:
@@ -97,8 +98,9 @@ async def test_what_is_lost_is_told_as_a_gap() -> None:
 
 async def test_an_ephemeral_channel_has_no_history() -> None:
     async with serving(namespaces={"now": {"history_size": 0}}) as server:
-        await publish(server.node, "now:a", "1")
-        answer = await request(server.port, "GET", "/channels/now:a/history")
+        async with raw_socket(server.port, "/ws?channel=now:a"):
+            await publish(server.node, "now:a", "1")
+            answer = await request(server.port, "GET", "/channels/now:a/history")
         assert answer.json == {
             "channel": "now:a",
             "position": None,
@@ -108,11 +110,127 @@ async def test_an_ephemeral_channel_has_no_history() -> None:
         }
 
 
-async def test_a_channel_nobody_published_to_is_empty(server: Server) -> None:
-    answer = await request(server.port, "GET", "/channels/new/history")
+async def test_a_channel_nobody_knows_is_404(server: Server) -> None:
+    for method in ("GET", "HEAD", "DELETE"):
+        answer = await request(server.port, method, "/channels/new/history")
+        assert answer.status == 404
+        if method != "HEAD":
+            assert answer.code == 40402
+            assert answer.json["error"]["channel"] == "new"
+
+
+async def test_a_channel_exists_while_somebody_listens() -> None:
+    async with serving(namespaces={"now": {"history_size": 0}}) as server:
+        for name in ("new", "now:a"):
+            path = f"/channels/{name}/history"
+            async with raw_socket(server.port, f"/ws?channel={name}") as socket:
+                assert (await socket.message())["type"] == "subscribed"
+                answer = await request(server.port, "GET", path)
+                assert (answer.status, answer.json["publications"]) == (200, [])
+                assert answer.json["next"] is None
+                reply = await socket.ask({"type": "history", "channel": name})
+                assert reply["result"] == answer.json
+                deleted = await request(server.port, "DELETE", path)
+                assert deleted.json == {"channel": name, "deleted": 0}
+            await until(lambda: not server.node.connections)
+            assert (await request(server.port, "GET", path)).code == 40402
+
+
+async def test_the_websocket_command_knows_no_channel_either(server: Server) -> None:
+    async with raw_socket(server.port) as socket:
+        error = await socket.ask({"type": "history", "channel": "new", "ref": 1})
+        assert (error["type"], error["code"], error["channel"]) == ("error", 40402, "new")
+
+
+async def test_a_channel_whose_history_is_gone_is_still_known() -> None:
+    async with serving(history_ttl=0.001) as server:
+        (position,) = await publish(server.node, "a", "1")
+        await asyncio.sleep(0.01)
+        answer = await request(server.port, "GET", "/channels/a/history")
+        assert (answer.status, answer.json["position"]) == (200, position)
+
+
+# --- the other end first, a stretch of it, a key ---
+
+
+async def test_the_newest_may_come_first(server: Server) -> None:
+    await publish(server.node, "a", *"1234567")
+    before, pages = "", []
+    for _ in range(3):
+        path = f"/channels/a/history?order=newest&limit=3{before}"
+        page = (await request(server.port, "GET", path)).json
+        pages.append("".join(p["message"] for p in page["publications"]))
+        before = f"&before={page['next']}"
+    assert pages == ["765", "432", "1"]
+    assert page["next"] is None
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("before={2}", "12"),
+        ("before={0}", ""),
+        ("since={0}&before={3}", "23"),
+        ("since={0}&before={3}&order=newest", "32"),
+        ("since=-3&order=newest&limit=2", "54"),
+        ("since=-3&order=oldest&limit=2", "34"),
+        ("key=even", "24"),
+        ("key=even&order=newest", "42"),
+        ("key=even&limit=1", "2"),
+        ("key=none", ""),
+    ],
+)
+async def test_a_stretch_of_history(server: Server, query: str, expected: str) -> None:
+    positions = []
+    for message in "12345":
+        fields = {"message": message, "key": "even" if int(message) % 2 == 0 else "odd"}
+        body = json.dumps(fields).encode()
+        positions.append((await request(server.port, "POST", "/notify/a", body=body)).json)
+    places = [answer["position"] for answer in positions]
+    path = f"/channels/a/history?{query.format(*places)}"
+    answer = await request(server.port, "GET", path)
     assert answer.status == 200
-    assert answer.json["publications"] == []
-    assert answer.json["position"].endswith(":0")
+    assert "".join(p["message"] for p in answer.json["publications"]) == expected
+
+
+async def test_a_key_may_be_any_printable_text(server: Server) -> None:
+    body = json.dumps({"message": "m", "key": "ключ 1"}).encode()
+    await request(server.port, "POST", "/notify/a", body=body)
+    answer = await request(server.port, "GET", f"/channels/a/history?key={quote('ключ 1')}")
+    assert len(answer.json["publications"]) == 1
+
+
+# --- deleting ---
+
+
+async def test_a_deleted_history_is_gone_and_offsets_go_on(server: Server) -> None:
+    positions = await publish(server.node, "a", *"123")
+    path = "/channels/a/history"
+    answer = await request(server.port, "DELETE", path)
+    assert (answer.status, answer.json) == (200, {"channel": "a", "deleted": 3})
+    page = (await request(server.port, "GET", path)).json
+    assert (page["publications"], page["position"]) == ([], positions[-1])
+    (after,) = await publish(server.node, "a", "4")
+    assert Position.parse(after) == Position(Position.parse(positions[0]).epoch, 4)
+    page = (await request(server.port, "GET", f"{path}?since={positions[0]}")).json
+    assert page["recovered"] is False
+    assert page["gap"] == {"after": positions[0], "before": after}
+
+
+async def test_deleting_does_not_disturb_who_listens(server: Server) -> None:
+    await publish(server.node, "a", "1")
+    async with raw_socket(server.port, "/ws?channel=a") as socket:
+        assert (await socket.message())["type"] == "subscribed"
+        assert (await request(server.port, "DELETE", "/channels/a/history")).status == 200
+        await publish(server.node, "a", "2")
+        assert (await socket.message())["message"] == "2"
+
+
+async def test_nothing_is_deleted_for_an_unknown_parameter(server: Server) -> None:
+    await publish(server.node, "a", "1")
+    answer = await request(server.port, "DELETE", "/channels/a/history?before=x")
+    assert answer.code == 40002
+    assert len(await stored_in(server.port, "a")) == 1
 
 
 @pytest.mark.parametrize("name", ["builds:main", "été", "a@b"])
@@ -141,14 +259,25 @@ async def test_the_channel_is_percent_decoded(server: Server, name: str) -> None
         ("/channels/a/history?limit=" + "9" * 5000, 40006, "limit"),
         ("/channels/a/history?limit=%D9%A3", 40006, "limit"),
         ("/channels/a/history?limt=1", 40002, "limt"),
+        ("/channels/a/history?before=1", 40006, "before"),
+        ("/channels/a/history?before=", 40006, "before"),
+        ("/channels/a/history?before=x:1", 40006, "before"),
+        ("/channels/a/history?order=up", 40006, "order"),
+        ("/channels/a/history?key=", 40006, "key"),
+        ("/channels/a/history?key=" + "k" * 201, 40006, "key"),
+        ("/channels/a/history?key=%0A", 40006, "key"),
+        ("/channels/a*/history", 40004, "channel"),
     ],
 )
 async def test_what_cannot_be_read_is_refused(
     server: Server, path: str, code: int, field: str | None
 ) -> None:
+    await publish(server.node, "a", "1")
     answer = await request(server.port, "GET", path)
     assert (answer.status, answer.code) == (code // 100, code)
     assert answer.json["error"].get("field") == field
+    if code == 40002:
+        assert answer.json["error"]["nearest"] == "limit"
 
 
 @pytest.mark.parametrize(

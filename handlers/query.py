@@ -1,0 +1,64 @@
+"""The parameters of a URL: each known, each read by its rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from notifier.channels import Pattern
+from notifier.errors import BadChannel, BadParameter
+from notifier.notification import Position, unknown_field
+
+_MAX_KEY = 200
+
+
+def check_names(given: Iterable[str], known: frozenset[str]) -> None:
+    """A parameter that nobody knows is refused rather than ignored.
+
+    :raises UnknownField:
+    """
+    for name in given:
+        if name not in known:
+            raise unknown_field(name, name, known)
+
+
+def read_limit(text: str | None) -> int | None:
+    """A number; the node knows how large it may be."""
+    if text is None:
+        return None
+    # What is no number breaks the same rule as one that is too small.
+    return int(text[:9]) if text.isascii() and text.isdigit() else 0
+
+
+def read_position(name: str, text: str | None) -> Position | None:
+    """:raises BadParameter:"""
+    if text is None:
+        return None
+    try:
+        return Position.parse(text)
+    except ValueError as problem:
+        raise BadParameter(f"{name}: {problem}.", field=name) from None
+
+
+def read_choice(name: str, text: str, choices: tuple[str, ...]) -> str:
+    """:raises BadParameter:"""
+    if text not in choices:
+        raise BadParameter(f"{name} is one of {', '.join(choices)}.", field=name)
+    return text
+
+
+def read_key(text: str | None) -> str | None:
+    """A notification's ``key``.
+
+    :raises BadParameter:
+    """
+    if text is not None and not (1 <= len(text) <= _MAX_KEY and text.isprintable()):
+        raise BadParameter(f"key is 1 to {_MAX_KEY} printable characters.", field="key")
+    return text
+
+
+def read_pattern(text: str) -> Pattern:
+    """:raises BadParameter:"""
+    try:
+        return Pattern.parse(text)
+    except BadChannel as refusal:
+        raise BadParameter(refusal.message, field="pattern") from None
