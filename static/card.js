@@ -2,9 +2,9 @@
 
 import { imageUrl, link, make, text } from "./elements.js";
 import { ago, exactly } from "./instants.js";
+import { Payload } from "./payload.js";
 
 const PRIORITIES = { 1: "Lowest", 2: "Low", 4: "High", 5: "Urgent" };
-const PICTURES = new Set(["image/png", "image/jpeg", "image/gif", "image/webp"]);
 const CHANNEL_COLOURS = 8;
 const HIGHLIGHT = 2_000;
 
@@ -20,7 +20,7 @@ export class Card {
   #updates = 0;
   #time; // the <time> element
   #expires = NaN;
-  #blob = null;
+  #payload = null;
   #calming = null;
 
   /** @param {import("./notifier.js").Notification} notification */
@@ -50,8 +50,7 @@ export class Card {
 
   /** Lets go of what the browser keeps for this card. */
   dispose() {
-    if (this.#blob) URL.revokeObjectURL(this.#blob);
-    this.#blob = null;
+    this.#payload?.dispose();
   }
 
   #show(n) {
@@ -62,8 +61,10 @@ export class Card {
     this.element.dataset.priority = PRIORITIES[n.priority] ? n.priority : 3;
     this.element.dataset.id = n.id;
     this.element.dataset.position = n.position ?? "";
+    this.#payload = text(n.data_base64) === null ? null : new Payload(n);
     const below = text(n.title) ? message(n) : null;
-    const parts = [this.#head(n), below, this.#picture(n), data(n), actions(n), this.#foot(n)];
+    const bytes = this.#payload?.element ?? null;
+    const parts = [this.#head(n), below, bytes, data(n), actions(n), this.#foot(n)];
     const body = make("div", { className: "card-body" }, ...parts);
     this.element.replaceChildren(...[icon(n), body].filter(Boolean));
     this.tick();
@@ -73,8 +74,12 @@ export class Card {
     const title = text(n.title);
     const heading = make("div", { className: "heading" });
     if (title) heading.append(make("h3", {}, link(n.click, {}, title) ?? title), priority(n) ?? "");
-    else heading.append(message(n) ?? "");
+    else heading.append(message(n) ?? this.#untitled());
     return make("div", { className: "card-head" }, heading, this.#time);
+  }
+
+  #untitled() {
+    return make("p", { className: "untitled" }, this.#payload?.summary ?? "");
   }
 
   #foot(n) {
@@ -90,24 +95,6 @@ export class Card {
       make("span", { className: "expiry", textContent: "Expired" }),
       this.#updates ? make("span", { className: "updates" }, `Updated ${times}`) : null,
     );
-  }
-
-  /** A picture is shown; any other bytes are offered as a download, which the page never opens. */
-  #picture(n) {
-    if (!text(n.data_base64)) return null;
-    const type = String(n.content_type ?? "application/octet-stream").split(";")[0].toLowerCase();
-    let bytes;
-    try {
-      bytes = Uint8Array.from(atob(n.data_base64), (character) => character.charCodeAt(0));
-    } catch {
-      return make("p", { className: "unreadable" }, "A payload that is not valid Base64");
-    }
-    const known = PICTURES.has(type.trim());
-    const blob = new Blob([bytes], { type: known ? type.trim() : "application/octet-stream" });
-    this.#blob = URL.createObjectURL(blob);
-    if (known) return make("img", { className: "picture", src: this.#blob, alt: n.title ?? "" });
-    const label = `Download ${type} (${size(bytes.length)})`;
-    return make("a", { className: "action", href: this.#blob, download: String(n.id) }, label);
   }
 }
 
@@ -153,8 +140,4 @@ function actions(n) {
   if (!text(n.title)) links.unshift(link(n.click, { className: "action" }, "Open link"));
   const shown = links.filter(Boolean);
   return shown.length ? make("div", { className: "actions" }, ...shown) : null;
-}
-
-function size(bytes) {
-  return bytes < 1024 ? `${bytes} bytes` : `${Math.round(bytes / 1024)} KiB`;
 }
