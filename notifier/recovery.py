@@ -6,7 +6,7 @@ The same rules serve a broker's history and a node's ring: both show what they h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Reversible
 from dataclasses import dataclass
 
 from notifier.errors import BadParameter
@@ -30,7 +30,7 @@ class Extent:
     floor: int
     floor_time_ms: int
     head: int
-    publications: Sequence[Publication]
+    publications: Reversible[Publication]
 
     def at(self, offset: int) -> Position:
         return Position(self.epoch, offset)
@@ -117,10 +117,11 @@ def _with_gap(
 ) -> Recovery:
     """Deliver what is after ``start``; the gap ends at the first of that."""
     before = extent.head + 1
-    for publication in extent.publications:
-        if _offset(publication) > start and not publication.expired(now_ms):
-            before = _offset(publication)
-            break
+    if start < extent.head:  # else there is none, and no need to read them all
+        for publication in extent.publications:
+            if _offset(publication) > start and not publication.expired(now_ms):
+                before = _offset(publication)
+                break
     gap = Gap(extent.channel, after=lost_after, before=extent.at(before))
     return Recovery(extent.at(start), gap)
 

@@ -52,6 +52,10 @@ class Receipt:
     repeated: bool = False
 
 
+class CannotOpen(Exception):
+    """The broker can't begin, and waiting won't help. Its sentence is for who starts the server."""
+
+
 class Receiver(Protocol):
     """Where a broker delivers one channel: a feed. Called on the loop's thread; must not block."""
 
@@ -87,7 +91,10 @@ class Broker(Protocol):
         """Why the broker can't be relied on just now, for ``/health/ready``; else ``None``."""
 
     async def open(self) -> None:
-        """Begin. Returns also when the far end is away; then there is ``trouble``."""
+        """Begin. Returns also when the far end is away; then there is ``trouble``.
+
+        :raises CannotOpen: it never will be there as things stand.
+        """
 
     async def close(self) -> None: ...
 

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-import string
 from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from itertools import takewhile
 
-from notifier.brokers.base import PAGE_BYTES, Idempotency, Receipt, Receiver, Watcher
+from notifier.brokers.base import Idempotency, Receipt, Receiver, Watcher
+from notifier.brokers.epochs import COUNTER_SECONDS, new_epoch
+from notifier.brokers.keys import Keys
+from notifier.brokers.page import cut_page
 from notifier.channels import Namespace, Namespaces, Pattern
-from notifier.errors import IdempotencyConflict, TooManyChannels
+from notifier.errors import TooManyChannels
 from notifier.history import ChannelState, History
 from notifier.notification import Draft, Position, Publication
 from notifier.recovery import Extent, recover
 from notifier.wire.resume import Since
 
-# An offset counter outlives its channel's history by this (DESIGN promise: 30 days at least).
-COUNTER_SECONDS = 30 * 86400
 # Logs looked at in one call of sweep(), so that a sweep never holds the loop for long.
 SWEEP_LOGS = 1000
 # Names compared with a pattern before everybody else has a turn.
 SCAN_NAMES = 1000
-
-_ALPHABET = string.ascii_letters + string.digits
-
-
-def new_epoch() -> str:
-    """A tag no other log has: 8 letters and digits, 47 random bits."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(8))
 
 
 class _Log:
@@ -70,7 +62,6 @@ class _Log:
         freed = self.size
         while self.publications:
             self.drop_oldest()
-        self.floor = self.head
         return freed
 
     def drop_expired(self, now_ms: int) -> int:
@@ -108,8 +99,6 @@ class MemoryBroker:
         self._namespaces = namespaces
         self._history_bytes = history_bytes
         self._max_channels = max_channels
-        self._idempotency_ms = round(idempotency_ttl * 1000)
-        self._max_keys = max_idempotency_keys
         self._now_ms = now_ms
         # Channels nobody ever published to share this epoch, so they cost nothing.
         self._virgin_epoch = new_epoch()
@@ -120,7 +109,7 @@ class MemoryBroker:
         # Channels that have an offset above 0, in order.
         self._names: list[str] = []
         self._receivers: dict[str, Receiver] = {}
-        self._keys: OrderedDict[str, tuple[bytes, Receipt, int]] = OrderedDict()
+        self._keys = Keys(ttl=idempotency_ttl, max_keys=max_idempotency_keys)
         self._unswept: list[str] = []
         self._watcher: Watcher | None = None
 
@@ -138,7 +127,7 @@ class MemoryBroker:
     async def publish(self, draft: Draft, idempotency: Idempotency | None = None) -> Receipt:
         now_ms = self._now_ms()
         if idempotency is not None:
-            first = self._first_answer(idempotency, now_ms)
+            first = self._keys.first_answer(idempotency, now_ms)
             if first is not None:
                 return first
         namespace = self._namespaces.of(draft.channel)
@@ -166,7 +155,7 @@ class MemoryBroker:
             self._store(log, publication, namespace, now_ms)
         receipt = Receipt(draft.id, position)
         if idempotency is not None:
-            self._remember(idempotency, receipt, now_ms)
+            self._keys.remember(idempotency, receipt, now_ms)
         receiver = self._receivers.get(draft.channel)
         if receiver is not None:
             receiver.publication(publication)
@@ -234,7 +223,7 @@ class MemoryBroker:
         publications = _stretch(
             log.publications, offset, extent.offset_before(before), newest_first=newest_first
         )
-        page, more = _page(
+        page, more = cut_page(
             (p for p in publications if not p.expired(now_ms) and key in (None, p.key)), limit
         )
         return History(
@@ -252,6 +241,7 @@ class MemoryBroker:
         log = self._logs.get(channel)
         if log is None:
             return 0
+        self._trim(channel, log, self._namespaces.of(channel), self._now_ms())
         count = len(log.publications)
         self._size -= log.clear()
         self._recent.pop(channel, None)
@@ -288,7 +278,7 @@ class MemoryBroker:
     def sweep(self) -> None:
         """Let go of what time has run out for; a bounded piece of the work each call."""
         now_ms = self._now_ms()
-        self._forget_keys(now_ms)
+        self._keys.forget(now_ms)
         if not self._unswept:
             self._unswept = list(self._logs)
         for channel in self._unswept[-SWEEP_LOGS:]:
@@ -361,31 +351,6 @@ class MemoryBroker:
             # Its offsets begin anew: whoever still has one must be able to tell.
             self._virgin_epoch = new_epoch()
 
-    # --- idempotency ---
-
-    def _first_answer(self, idempotency: Idempotency, now_ms: int) -> Receipt | None:
-        self._forget_keys(now_ms)
-        known = self._keys.get(idempotency.key)
-        if known is None:
-            return None
-        fingerprint, receipt, _ = known
-        if fingerprint != idempotency.fingerprint:
-            raise IdempotencyConflict(
-                "This idempotency key (or id) was used before, with another body."
-            )
-        return Receipt(receipt.id, receipt.position, repeated=True)
-
-    def _remember(self, idempotency: Idempotency, receipt: Receipt, now_ms: int) -> None:
-        value = (idempotency.fingerprint, receipt, now_ms + self._idempotency_ms)
-        self._keys[idempotency.key] = value
-        if len(self._keys) > self._max_keys:
-            self._keys.popitem(last=False)
-
-    def _forget_keys(self, now_ms: int) -> None:
-        keys = self._keys
-        while keys and next(iter(keys.values()))[2] <= now_ms:
-            keys.popitem(last=False)
-
 
 def _stretch(
     publications: deque[Publication], after: int, before: int | None, *, newest_first: bool
@@ -396,18 +361,6 @@ def _stretch(
         return (p for p in newest if before is None or _offset(p) < before)
     oldest = (p for p in publications if _offset(p) > after)
     return takewhile(lambda p: before is None or _offset(p) < before, oldest)
-
-
-def _page(publications: Iterable[Publication], limit: int) -> tuple[list[Publication], bool]:
-    """As much of it as one page holds, and whether there is more."""
-    page: list[Publication] = []
-    size = 0
-    for publication in publications:
-        if len(page) == limit or (page and size + publication.size > PAGE_BYTES):
-            return page, True
-        page.append(publication)
-        size += publication.size
-    return page, False
 
 
 def _offset(publication: Publication) -> int:

@@ -6,7 +6,8 @@ import pytest
 
 from notifier.brokers import memory
 from notifier.brokers.base import Idempotency, Receipt
-from notifier.brokers.memory import COUNTER_SECONDS, MemoryBroker
+from notifier.brokers.epochs import COUNTER_SECONDS
+from notifier.brokers.memory import MemoryBroker
 from notifier.channels import Namespace, Namespaces
 from notifier.errors import TooManyChannels
 from notifier.notification import Draft, Position, Publication

@@ -1,0 +1,1 @@
+"""The durable broker of one machine: history in an SQLite file that outlives the process."""
