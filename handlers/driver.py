@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pydantic_core import to_json
 
 import notifier
 from handlers import publishing
+from handlers.following import Following
 from notifier.errors import NotifierError
 from notifier.instants import format_instant
 from notifier.node import Node
-from notifier.notification import Gap, Position
 from notifier.session import (
     Close,
     Command,
@@ -46,20 +46,22 @@ class Driver:
         self._connection = connection
         self._close = close
         self._session = Session()
+        self._following = Following(node, sink, say=lambda kind, message: self._send(message))
 
-    async def open(self, wanted: dict[str, Since]) -> None:
+    async def open(self, names: Iterable[str], start_of: Callable[[str], Since]) -> None:
         """Greet, and subscribe to what the URL named."""
         interval_ms = round(self._node.settings.ping_interval * 1000)
         self._send(
             messages.welcome(
                 connection=self._connection,
                 ping_interval_ms=interval_ms,
+                time_ms=self._node.now_ms(),
                 version=notifier.__version__,
             )
         )
-        for channel, since in wanted.items():
+        for name in names:
             try:
-                await self._subscribe(channel, since, ref=None)
+                await self._following.follow(name, start_of)
             except NotifierError as refusal:
                 self._send(messages.error(refusal))
 
@@ -100,8 +102,8 @@ class Driver:
     async def _do(self, command: Command) -> None:
         match command:
             case Subscribe(channel, since, ref):
-                start = starts(since, [channel], now_ms=self._node.now_ms())[channel]
-                await self._subscribe(channel, start, ref=ref)
+                start_of = starts(since, [channel], now_ms=self._node.now_ms())
+                await self._following.follow(channel, start_of, ref=ref)
             case Unsubscribe(channel, ref):
                 self._node.unsubscribe(self._sink, channel)
                 self._send(messages.unsubscribed(channel, code=0, reason="you asked", ref=ref))
@@ -115,12 +117,6 @@ class Driver:
                 self._send(messages.reply(messages.history(history), ref))
             case Ping(ref):
                 self._reply({"time": format_instant(self._node.now_ms())}, ref)
-
-    async def _subscribe(self, channel: str, since: Since, *, ref: Ref) -> None:
-        def announce(position: Position | None, gap: Gap | None) -> None:
-            self._send(messages.subscribed(channel, position=position, gap=gap, ref=ref))
-
-        await self._node.subscribe(self._sink, channel, since, announce=announce)
 
     def _reply(self, result: dict[str, Any], ref: Ref) -> None:
         self._send(messages.reply(to_json(result), ref))

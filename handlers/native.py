@@ -5,40 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from handlers.driver import Driver
+from handlers.query import Wanted, check_names, read_wanted
 from handlers.socket import Socket
-from notifier.channels import check_channel
-from notifier.errors import Draining, TooManySubscriptions
-from notifier.notification import unknown_field
+from notifier.errors import Draining
 from notifier.wire.messages import PROTOCOL
-from notifier.wire.resume import Since, starts
 
 _PARAMETERS = frozenset({"channel", "since"})
 
 
 class NativeSocket(Socket):
-    """``GET /ws?channel=alerts&channel=builds[&since=…]``."""
+    """``GET /ws?channel=alerts&channel=builds:*[&since=…]``."""
 
     _driver: Driver | None = None
+    _wanted: Wanted
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
         # What is wrong with the URL is told before the handshake, as HTTP.
-        self._wanted = self._read_query()
+        check_names(self.request.query_arguments, _PARAMETERS)
+        self._wanted = read_wanted(self, self.node)
         await super().get(*args, **kwargs)
-
-    def _read_query(self) -> dict[str, Since]:
-        for name in self.request.query_arguments:
-            if name not in _PARAMETERS:
-                raise unknown_field(name, name, _PARAMETERS)
-        names = dict.fromkeys(self.get_query_arguments("channel"))
-        channels = [check_channel(name) for name in names]
-        limit = self.node.settings.max_subscriptions
-        if len(channels) > limit:
-            raise TooManySubscriptions(
-                f"A connection may have {limit} subscriptions (setting max_subscriptions).",
-                limit=limit,
-            )
-        since = self.get_query_argument("since", None)
-        return starts(since, channels, now_ms=self.node.now_ms())
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         # Also spoken when none is offered, or only unknown ones.
@@ -47,7 +32,7 @@ class NativeSocket(Socket):
     async def open(self, *args: str, **kwargs: str) -> None:
         await super().open()
         self._driver = Driver(self.node, self.sink, connection=self.id, close=self.close)
-        await self._driver.open(self._wanted)
+        await self._driver.open(self._wanted.names, self._wanted.start_of)
 
     async def on_message(self, message: str | bytes) -> None:
         assert self._driver is not None

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-from notifier.channels import Pattern
-from notifier.errors import BadChannel, BadParameter
+from tornado.web import RequestHandler
+
+from notifier.channels import Pattern, check_name
+from notifier.errors import BadChannel, BadParameter, TooManySubscriptions
+from notifier.node import Node
 from notifier.notification import Position, unknown_field
+from notifier.wire.resume import Since, starts
 
 _MAX_KEY = 200
 
@@ -19,6 +24,41 @@ def check_names(given: Iterable[str], known: frozenset[str]) -> None:
     for name in given:
         if name not in known:
             raise unknown_field(name, name, known)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a URL subscribes to.
+
+    :param names: of channels and patterns.
+    """
+
+    names: tuple[str, ...]
+    start_of: Callable[[str], Since]
+
+
+def read_wanted(
+    handler: RequestHandler, node: Node, *, names: Iterable[str] = (), since: str | None = None
+) -> Wanted:
+    """``?channel=…&channel=…&since=…``
+
+    :param names: of channels that stand elsewhere in the URL.
+    :param since: what the client says elsewhere; wins over the parameter.
+    :raises BadChannel:
+    :raises BadSince:
+    :raises TooManySubscriptions:
+    """
+    given = dict.fromkeys([*names, *handler.get_query_arguments("channel")])
+    checked = tuple(check_name(name) for name in given)
+    limit = node.settings.max_subscriptions
+    if len(checked) > limit:
+        raise TooManySubscriptions(
+            f"A connection may have {limit} subscriptions (setting max_subscriptions).",
+            limit=limit,
+        )
+    if since is None:
+        since = handler.get_query_argument("since", None)
+    return Wanted(checked, starts(since, checked, now_ms=node.now_ms()))
 
 
 def read_limit(text: str | None) -> int | None:

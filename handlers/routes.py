@@ -12,12 +12,15 @@ from handlers import door
 from handlers.base import NotAllowed, NotFound
 from handlers.channels import Channel, ChannelList
 from handlers.echo import Echo
+from handlers.events import Events
 from handlers.health import Live, Ready
 from handlers.history import ChannelHistory
+from handlers.linestream import LineStream
 from handlers.native import NativeSocket
 from handlers.notify import Notify, NotifyChannel
 from handlers.page import Page
 from handlers.policy import Policy
+from handlers.raw import RawSocket
 from handlers.static import Static
 from notifier.node import Node
 
@@ -35,6 +38,9 @@ def application(node: Node, static: Path) -> Application:
         (r"/", Page, LINKED, {"index": static / "index.html"}),
         (r"/static/(.+)", Static, OURS, {"path": str(static)}),
         (r"/ws", NativeSocket, OURS, {}),
+        (r"/raw/([^/]+)", RawSocket, OURS, {}),
+        (r"/events", Events, OURS, {}),
+        (r"/stream", LineStream, OURS, {}),
         (r"/echo", Echo, OPEN, {}),
         (r"/notify", Notify, OURS, {}),
         (r"/notify/([^/]+)", NotifyChannel, OURS, {}),

@@ -18,7 +18,6 @@ from notifier import logs
 from notifier.errors import BadParameter, Draining, UpgradeRequired
 from notifier.node import Node, new_id
 from notifier.sink import Sink
-from notifier.wire.prepared import Format
 from notifier.wire.websocket import NATIVE, PING
 
 log = logging.getLogger("notifier.websocket")
@@ -32,8 +31,6 @@ class Socket(WebSocketHandler):
     """
 
     sink: Sink
-    # In which format publications go to the connection.
-    format: Format = NATIVE
 
     def initialize(self, node: Node, policy: Policy) -> None:
         self.node = node
@@ -103,7 +100,7 @@ class Socket(WebSocketHandler):
         if stream.closed():
             raise StreamClosedError  # it left in the middle of the handshake
         stream.set_nodelay(True)
-        self.sink = protocol.sink = self.node.sink(TornadoStream(stream), self.format)
+        self.sink = protocol.sink = self._make_sink(TornadoStream(stream))
         self.node.connected(self)
         logs.event(
             log,
@@ -113,6 +110,9 @@ class Socket(WebSocketHandler):
             remote=self.request.remote_ip,
             path=self.request.path,
         )
+
+    def _make_sink(self, stream: TornadoStream) -> Sink:
+        return self.node.sink(stream, NATIVE)
 
     # --- the node's Connection ---
 

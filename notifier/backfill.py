@@ -58,6 +58,10 @@ class Backfill:
         if feed not in self._opened:
             await self._once(("open", feed), lambda: self._open(feed))
 
+    def adopt(self, feed: Feed) -> None:
+        """The broker delivers to it already: it came to life with its channel."""
+        self._opened.add(feed)
+
     def abandon(self, feed: Feed) -> None:
         """Nobody follows the feed any more."""
         self._warmed.discard(feed)

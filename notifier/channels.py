@@ -86,6 +86,16 @@ def is_pattern(name: str) -> bool:
     return "*" in name
 
 
+def check_name(name: object) -> str:
+    """The name itself, when it is that of a channel or a pattern.
+
+    :raises BadChannel: saying which rule it breaks.
+    """
+    if isinstance(name, str) and is_pattern(name):
+        return Pattern.parse(name).text
+    return check_channel(name)
+
+
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """Many channels, also those that don't exist yet. Made by :meth:`parse`."""

@@ -13,7 +13,7 @@ from enum import Enum
 
 from notifier.channels import Namespace
 from notifier.history import History
-from notifier.lane import Lane
+from notifier.lane import Lane, SharedLane, TailoredLane
 from notifier.notification import Gap, Position, Publication
 from notifier.ring import Budget
 from notifier.sink import Sink
@@ -77,7 +77,8 @@ class Feed:
         # In the hub's queue of dirty feeds.
         self.marked = False
         self.subscriptions: set[Subscription] = set()
-        self._lanes: dict[Format, Lane] = {}
+        # One for each wire format, and one (None) for all who get bytes of their own.
+        self._lanes: dict[Format | None, Lane] = {}
         self._on_dirty = on_dirty
         self._on_behind = on_behind
         self._pass: Pass | None = None
@@ -140,7 +141,7 @@ class Feed:
         if self._pass is None:
             self._begin_pass()
         for lane in self._lanes.values():
-            if not lane.walk(deadline, clock, self._cut, self._broken):
+            if not lane.walk(deadline, clock):
                 return False
         self._pass = None
         self.tail.trim(keep_from=self.flushed)
@@ -153,11 +154,21 @@ class Feed:
         start = self.flushed
         stop = self.tail.ring.cut(start, self.tail.ring.end, STRETCH_BYTES)
         items = self.tail.ring.slice(start, stop)
+        if any(isinstance(prepared.item, Gap) for prepared in items):
+            self._part_with_those_who_cannot_be_told()
         self._pass = Pass(start, self.tail.position_at(start), items)
         self.flushed = stop
         for lane in self._lanes.values():
             if lane.count:
-                lane.begin([item.encoded(lane.format) for item in items])
+                lane.begin(items)
+
+    def _part_with_those_who_cannot_be_told(self) -> None:
+        """A gap is ahead: it ends the connections whose format has no word for it."""
+        for lane in self._lanes.values():
+            for subscription in lane.members():
+                if not subscription.sink.format.tells_gaps:
+                    self.fall_behind(subscription)
+                    self._on_behind(subscription)
 
     def _cut(self, subscription: Subscription, frames: list[bytes], sent: int) -> None:
         """The kernel did not take all of the pass."""
@@ -170,6 +181,18 @@ class Feed:
             # The rest went when it was handed over: the kernel had made room in between.
             self._on_behind(subscription)
 
+    def _serve(self, subscription: Subscription) -> None:
+        """Give one in the tailored lane what the pass has for it."""
+        assert self._pass is not None
+        items = self._pass.items
+        taken = subscription.sink.push(items)
+        if taken == len(items) and subscription.standing is Standing.LIVE:
+            return
+        self.fall_behind(subscription)
+        subscription.cursor = self._pass.start + taken
+        subscription.after = items[taken - 1].item.position if taken else self._pass.position
+        self._on_behind(subscription)
+
     def _broken(self, subscription: Subscription) -> None:
         self._leave(subscription)
         subscription.sink.abort()
@@ -180,10 +203,15 @@ class Feed:
         """Live: from now on it has no cursor, it is where the feed is."""
         assert subscription.cursor == self.flushed
         subscription.standing = Standing.LIVE
-        format = subscription.sink.format
-        if format not in self._lanes:
-            self._lanes[format] = Lane(format)
-        self._lanes[format].join(subscription)
+        sink = subscription.sink
+        key = _lane_key(sink)
+        if key not in self._lanes:
+            self._lanes[key] = (
+                TailoredLane(self._serve)
+                if sink.tailor
+                else SharedLane(sink.format, on_short=self._cut, on_error=self._broken)
+            )
+        self._lanes[key].join(subscription)
 
     def fall_behind(self, subscription: Subscription) -> None:
         """Leave live, and remember where that was."""
@@ -199,7 +227,15 @@ class Feed:
 
     def _leave(self, subscription: Subscription) -> bool:
         subscription.standing = Standing.BEHIND
-        return self._lanes[subscription.sink.format].leave(subscription)
+        return self._lanes[_lane_key(subscription.sink)].leave(subscription)
+
+    def place(self, subscription: Subscription) -> Position | None:
+        """Up to where the subscription has been sent everything."""
+        if subscription.standing is not Standing.LIVE:
+            return subscription.after
+        if self._pass and self._lanes[_lane_key(subscription.sink)].awaits(subscription):
+            return self._pass.position
+        return self.tail.position_at(self.flushed)
 
     def leave(self, subscription: Subscription) -> None:
         """Gone for good."""
@@ -239,8 +275,10 @@ class Feed:
             self.join(subscription)
             return Next.NOTHING
         stop = self.tail.ring.cut(cursor, self.flushed, STRETCH_BYTES)
-        subscription.cursor += _send(sink, self.tail.ring.slice(cursor, stop), now_ms)
-        subscription.after = self.tail.position_at(subscription.cursor)
+        sent = _send(sink, self.tail.ring.slice(cursor, stop), now_ms)
+        if subscription.standing is Standing.BEHIND:  # else a gap ended its connection
+            subscription.cursor += sent
+            subscription.after = self.tail.position_at(subscription.cursor)
         return _next(sink)
 
     def _find(self, subscription: Subscription) -> int | None:
@@ -258,7 +296,7 @@ class Feed:
             size += page[count].size
             count += 1
         sent = _send(subscription.sink, page[:count], now_ms)
-        if sent:
+        if sent and subscription.standing is Standing.BEHIND:
             subscription.after = page[sent - 1].item.position
             del page[:sent]
         return _next(subscription.sink)
@@ -283,12 +321,27 @@ def _next(sink: Sink) -> Next:
 
 def _send(sink: Sink, items: list[Prepared], now_ms: int) -> int:
     """Send what has not expired of the items; how many of them are dealt with."""
-    numbers, frames = [], []
+    numbers: list[int] = []
+    wanted: list[Prepared] = []
+    gap: Gap | None = None
     for number, prepared in enumerate(items, start=1):
-        if not (isinstance(prepared.item, Publication) and prepared.item.expired(now_ms)):
-            numbers.append(number)
-            frames.append(prepared.encoded(sink.format))
-    taken = sink.push(frames) if frames else 0
-    if taken == len(frames):
-        return len(items)
-    return numbers[taken - 1] if taken else 0
+        if isinstance(prepared.item, Gap):
+            if not sink.format.tells_gaps:
+                gap = prepared.item
+                break
+        elif prepared.item.expired(now_ms):
+            continue
+        numbers.append(number)
+        wanted.append(prepared)
+    taken = sink.push(wanted) if wanted else 0
+    if taken < len(wanted):
+        return numbers[taken - 1] if taken else 0
+    if gap is not None:
+        if sink.on_gap is not None:
+            sink.on_gap(gap)
+        return numbers[-1] if numbers else 0
+    return len(items)
+
+
+def _lane_key(sink: Sink) -> Format | None:
+    return None if sink.tailor else sink.format

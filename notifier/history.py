@@ -29,6 +29,14 @@ class History:
     complete: bool = True
     more: bool = False
 
+    @property
+    def end(self) -> Position:
+        """Where a reader is who has read it, the oldest first; not of an ephemeral channel."""
+        assert self.start is not None and self.head is not None, "an ephemeral channel"
+        if not self.more:
+            return self.head
+        return self.publications[-1].position or self.start
+
 
 @dataclass(frozen=True, slots=True)
 class ChannelState:

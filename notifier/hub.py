@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 
 from notifier.channels import Namespaces
 from notifier.feed import Feed, Next
+from notifier.notification import Position
 from notifier.ring import Budget
 from notifier.sink import Sink
 from notifier.subscription import Standing, Subscription
@@ -71,10 +72,20 @@ class Hub:
         """What the sink follows, by channel."""
         return self._followed.get(sink, {})
 
-    def attach(self, sink: Sink, channel: str) -> Subscription:
+    def places(self, sink: Sink) -> dict[str, Position]:
+        """Up to where the sink has been sent everything, by channel; without ephemeral ones."""
+        places = {
+            channel: self._feed(subscription).place(subscription)
+            for channel, subscription in self.of(sink).items()
+        }
+        return {channel: place for channel, place in places.items() if place is not None}
+
+    def attach(self, sink: Sink, channel: str, pattern: str | None = None) -> Subscription:
         """Register the sink with the channel's feed, which is made if need be.
 
         Nothing is delivered before :meth:`begin`.
+
+        :param pattern: what brought the channel, if it was not asked for by name.
         """
         feed = self.feeds.get(channel)
         if feed is None:
@@ -87,7 +98,7 @@ class Hub:
                 on_dirty=self._mark,
                 on_behind=self.behind,
             )
-        subscription = Subscription(channel, sink)
+        subscription = Subscription(channel, sink, pattern)
         feed.subscriptions.add(subscription)
         self._followed.setdefault(sink, {})[channel] = subscription
         return subscription

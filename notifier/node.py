@@ -9,7 +9,7 @@ import asyncio
 import heapq
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,22 +18,21 @@ from notifier.brokers.base import Broker, Idempotency
 from notifier.channels import Namespaces, Pattern, check_channel
 from notifier.config import Settings
 from notifier.errors import (
-    AlreadySubscribed,
     BadParameter,
     Draining,
     NoSuchChannel,
-    NotSubscribed,
     TooManyConnections,
-    TooManySubscriptions,
 )
 from notifier.history import ChannelOverview, ChannelPage, History
 from notifier.hub import Hub
 from notifier.keepalive import Keepalive, Peer
+from notifier.listener import Joined, Listener
 from notifier.notification import Gap, Notification, Position
 from notifier.sink import Sink, Stream
 from notifier.subscription import Subscription
-from notifier.wire.prepared import Format
-from notifier.wire.resume import Since, starts
+from notifier.subscriptions import Subscriptions
+from notifier.wire.prepared import Format, Tailor
+from notifier.wire.resume import After, Since, starts
 
 # Publications, or channels, on one page.
 DEFAULT_LIMIT = 100
@@ -112,6 +111,10 @@ class Node:
             now_ms=now_ms,
             on_history=self._backfill.fetch,
         )
+        self._subscriptions = Subscriptions(
+            broker, self._hub, self._backfill, namespaces, limit=settings.max_subscriptions
+        )
+        broker.watch(self._subscriptions)
         self.keepalive = Keepalive(
             ping_interval=settings.ping_interval,
             ping_timeout=settings.ping_timeout,
@@ -141,11 +144,24 @@ class Node:
                 limit=limit,
             )
 
-    def sink(self, stream: Stream, format: Format) -> Sink:
-        """An outlet for a new connection."""
+    def sink(
+        self,
+        stream: Stream,
+        format: Format,
+        *,
+        tailor: Tailor | None = None,
+        on_gap: Callable[[Gap], None] | None = None,
+    ) -> Sink:
+        """An outlet for a new connection.
+
+        :param tailor: fits publications to it, if they are not the same for all.
+        :param on_gap: ends it; needed where the format has no word for a gap.
+        """
         return Sink(
             stream,
             format,
+            tailor=tailor,
+            on_gap=on_gap,
             max_pending_bytes=self.settings.max_pending_bytes,
             on_blocked=self._blocked,
             on_drained=self._drained,
@@ -167,8 +183,7 @@ class Node:
 
     def silence(self, sink: Sink) -> None:
         """End all the sink's subscriptions."""
-        for subscription in list(self._hub.of(sink).values()):
-            self._detach(subscription)
+        self._subscriptions.leave_all(sink)
 
     def request_began(self) -> None:
         self._requests += 1
@@ -208,52 +223,45 @@ class Node:
             receipt.id, name, receipt.position, self._hub.subscribers(name), receipt.repeated
         )
 
-    async def subscribe(
-        self,
-        sink: Sink,
-        channel: str,
-        since: Since,
-        *,
-        announce: Callable[[Position | None, Gap | None], None],
-    ) -> None:
-        """Deliver the channel to the sink.
+    async def subscribe(self, sink: Sink, channel: str, since: Since, listener: Listener) -> None:
+        """Deliver the channel to the sink; the listener is told before the first delivery.
 
-        :param announce: called once, before the first delivery, with the position that
-            everything delivered comes after (``None``: ephemeral) and the gap before it.
         :raises AlreadySubscribed:
         :raises TooManySubscriptions:
         :raises BrokerUnavailable:
         """
-        followed = self._hub.of(sink)
-        if channel in followed:
-            raise AlreadySubscribed(f"This connection is subscribed to {channel!r} already.")
-        limit = self.settings.max_subscriptions
-        if len(followed) >= limit:
-            raise TooManySubscriptions(
-                f"A connection may have {limit} subscriptions (setting max_subscriptions).",
-                limit=limit,
-            )
-        # Attached before anything is awaited: what is published meanwhile is in the feed.
-        subscription = self._hub.attach(sink, channel)
-        feed = self._hub.feeds[channel]
-        try:
-            await self._backfill.open(feed)
-            start = await self._backfill.start(feed, since)
-        except BaseException:
-            self._detach(subscription)
-            raise
-        if sink.closed or self._hub.of(sink).get(channel) is not subscription:
-            self._detach(subscription)
-            return  # the client left while we asked
-        announce(start.position, start.gap)
-        self._hub.begin(subscription, start)
+        await self._subscriptions.join(sink, channel, since, listener)
 
-    def unsubscribe(self, sink: Sink, channel: str) -> None:
-        """:raises NotSubscribed:"""
-        subscription = self._hub.of(sink).get(channel)
-        if subscription is None:
-            raise NotSubscribed(f"This connection is not subscribed to {channel!r}.")
-        self._detach(subscription)
+    async def subscribe_pattern(
+        self, sink: Sink, pattern: Pattern, start_of: Callable[[str], Since], listener: Listener
+    ) -> list[Joined]:
+        """Deliver all channels of the pattern, and from their first publication those that come
+        to life later; the listener is told of each.
+
+        :returns: those there are already and that the sink did not follow before.
+        :raises AlreadySubscribed: to the very same pattern.
+        :raises TooManySubscriptions: with all its channels.
+        :raises BrokerUnavailable:
+        """
+        return await self._subscriptions.join_pattern(sink, pattern, start_of, listener)
+
+    def unsubscribe(self, sink: Sink, name: str) -> None:
+        """End the subscription to the channel, or to the pattern and all that it alone brought.
+
+        :raises NotSubscribed:
+        """
+        self._subscriptions.leave(sink, name)
+
+    def places(self, sink: Sink) -> dict[str, Position]:
+        """Up to where the sink has been sent everything, by channel; without ephemeral ones."""
+        return self._hub.places(sink)
+
+    def crowded(self, channel: str) -> bool:
+        """Whether so much of the channel waits to be sent that more would make live subscribers
+        fall behind. Who publishes without end waits until it is not.
+        """
+        feed = self._hub.feeds.get(channel)
+        return feed is not None and feed.tail.ring.crowded(feed.flushed)
 
     async def history(
         self,
@@ -273,7 +281,7 @@ class Node:
         :raises NoSuchChannel:
         :raises BrokerUnavailable:
         """
-        start = starts(since or "all", [channel], now_ms=self.now_ms())[channel]
+        start = starts(since or "all", [channel], now_ms=self.now_ms())(channel)
         page = await self.broker.history(
             channel,
             start,
@@ -285,6 +293,17 @@ class Node:
         if page.head is None or page.head.offset == 0:
             self._check_followed(channel)
         return page
+
+    async def replay(self, channel: str, since: Since) -> AsyncIterator[History]:
+        """All that history has from there on, page by page, one at least.
+
+        :raises BrokerUnavailable:
+        """
+        page = await self.broker.history(channel, since, MAX_LIMIT)
+        yield page
+        while page.more:
+            page = await self.broker.history(channel, After(page.end), MAX_LIMIT)
+            yield page
 
     async def clear(self, channel: str) -> int:
         """Delete the channel's history; how many publications that were.
@@ -348,6 +367,7 @@ class Node:
 
     async def close(self) -> None:
         """Let go of everything; connections must be gone."""
+        await self._subscriptions.close()
         await self._backfill.close()
         await self.broker.close()
 
@@ -355,11 +375,6 @@ class Node:
         """Housekeeping; True when keep-alive wants another turn at once."""
         self.broker.sweep()
         return self.keepalive.sweep(self._clock())
-
-    def _detach(self, subscription: Subscription) -> None:
-        abandoned = self._hub.detach(subscription)
-        if abandoned is not None:
-            self._backfill.abandon(abandoned)
 
     def _blocked(self, sink: Sink) -> None:
         self._hub.blocked(sink)

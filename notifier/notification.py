@@ -231,6 +231,16 @@ class Notification(BaseModel):
             )
         return notification
 
+    @classmethod
+    def of_payload(cls, payload: str | bytes) -> Notification:
+        """A text, which may be empty, or bytes; and nothing else."""
+        if isinstance(payload, str):
+            return cls(message=payload)
+        return cls(
+            content_type="application/octet-stream",
+            data_base64=base64.b64encode(payload).decode(),
+        )
+
     def fingerprint(self) -> bytes:
         """16 bytes that tell two bodies sent under one idempotency key apart."""
         return hashlib.blake2b(self._json(), digest_size=16).digest()

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from notifier.channels import check_channel
+from notifier.channels import check_channel, check_name
 from notifier.errors import (
     BadField,
     BadJSON,
@@ -46,6 +46,8 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
+    """``channel``: or a pattern."""
+
     channel: str
     since: str | None
     ref: Ref = None
@@ -53,6 +55,8 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
+    """``channel``: or a pattern."""
+
     channel: str
     ref: Ref = None
 
@@ -169,9 +173,9 @@ class Session:
                 raise unknown_field(name, name, _MEMBERS[kind])
         match kind:
             case "subscribe":
-                return Subscribe(check_channel(parsed.get("channel")), _since(parsed), ref)
+                return Subscribe(check_name(parsed.get("channel")), _since(parsed), ref)
             case "unsubscribe":
-                return Unsubscribe(check_channel(parsed.get("channel")), ref)
+                return Unsubscribe(check_name(parsed.get("channel")), ref)
             case "publish":
                 return Publish(parsed, ref)
             case "history":

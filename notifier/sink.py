@@ -14,7 +14,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from notifier.wire.prepared import Format
+from notifier.notification import Gap
+from notifier.wire.prepared import Format, Prepared, Tailor
 
 
 class Flush(Protocol):
@@ -53,6 +54,8 @@ class Sink:
     """One connection's outlet.
 
     :param format: the wire format its publications are sent in.
+    :param tailor: fits them to this connection, if they are not the same for all.
+    :param on_gap: told of a gap that the format can't tell, after which nothing is delivered.
     :param max_pending_bytes: of replies and the like that the peer does not read; over it the
         connection is torn down.
     :param on_blocked: told when the sink blocks; its subscriptions must leave live.
@@ -60,8 +63,9 @@ class Sink:
     :param on_finished: told when the last frame was written; its subscriptions must end.
     """
 
-    __slots__ = ("_gate", "_max_pending", "_on_blocked", "_on_drained", "_on_finished", "_rest",
-                 "_stream", "blocked", "closed", "format", "send")  # fmt: skip
+    __slots__ = ("_corked", "_gate", "_max_pending", "_on_blocked", "_on_drained", "_on_finished",
+                 "_rest", "_stream", "blocked", "closed", "format", "on_gap", "send",
+                 "tailor")  # fmt: skip
 
     def __init__(
         self,
@@ -72,12 +76,17 @@ class Sink:
         on_blocked: Callable[[Sink], None],
         on_drained: Callable[[Sink], None],
         on_finished: Callable[[Sink], None],
+        tailor: Tailor | None = None,
+        on_gap: Callable[[Gap], None] | None = None,
     ) -> None:
         self._stream = stream
         self.send = stream.send
         self.format = format
+        self.tailor = tailor
+        self.on_gap = on_gap
         self.blocked = False
         self.closed = False
+        self._corked = False
         self._gate: Flush | None = None
         # Bytes of a cut publication among what is pending, at most: they are no reply.
         self._rest = 0
@@ -85,6 +94,21 @@ class Sink:
         self._on_blocked = on_blocked
         self._on_drained = on_drained
         self._on_finished = on_finished
+
+    def cork(self) -> None:
+        """Hold publications back, as if the kernel took nothing, until :meth:`uncork`."""
+        self._corked = self.blocked = True
+
+    def uncork(self) -> None:
+        """Let them go."""
+        self._corked = False
+        if self.closed:
+            return
+        if self._gate is None:
+            self.blocked = False
+            self._on_drained(self)
+        else:
+            self._on_blocked(self)
 
     def write(self, frame: bytes) -> Flush | None:
         """Send one whole frame, after everything before it. ``None`` once closed."""
@@ -99,13 +123,26 @@ class Sink:
         self._on_finished(self)
         return flush
 
-    def push(self, frames: list[bytes]) -> int:
-        """Send publications; how many frames were taken.
+    def push(self, items: list[Prepared]) -> int:
+        """Send publications and gaps; how many were taken.
 
-        A frame that was cut counts as taken: the sink is then blocked, and the next one is the
+        One that was cut counts as taken: the sink is then blocked, and the next one is the
         cursor. Not to be called while blocked.
         """
+        if self.tailor is None:
+            return self._push([item.encoded(self.format) for item in items])
+        taken = self._push(self.tailor.fit(items, self.format))
+        self.tailor.sent(items[:taken])
+        return taken
+
+    def say(self, kind: str, message: bytes) -> Flush | None:
+        """Send a message of the server's own."""
+        return self.write(self.format.say(kind, message))
+
+    def _push(self, frames: list[bytes]) -> int:
         data = frames[0] if len(frames) == 1 else b"".join(frames)
+        if not data:
+            return len(frames)
         try:
             sent = self.send(data)
         except BlockingIOError:
@@ -173,8 +210,9 @@ class Sink:
             return
         self._gate = None
         self._rest = 0
-        self.blocked = False
-        self._on_drained(self)
+        if not self._corked:
+            self.blocked = False
+            self._on_drained(self)
 
 
 def _settle(waiter: asyncio.Future[None], _: Flush) -> None:

@@ -36,13 +36,16 @@ class Subscription:
         while LIVE.
     :ivar after: position of the last item delivered, for when the cursor falls off the ring.
     :ivar page: items of history to deliver before the ring.
+    :ivar pattern: what brought it, if it was not asked for by name.
     :ivar slot: its place in the feed's lane while LIVE.
     """
 
-    __slots__ = ("after", "channel", "cursor", "page", "send", "sink", "slot", "standing")
+    __slots__ = ("after", "channel", "cursor", "page", "pattern", "send", "sink", "slot",
+                 "standing")  # fmt: skip
 
-    def __init__(self, channel: str, sink: Sink) -> None:
+    def __init__(self, channel: str, sink: Sink, pattern: str | None = None) -> None:
         self.channel = channel
+        self.pattern = pattern
         self.sink = sink
         self.send: Callable[[bytes], int] = sink.send
         self.standing = Standing.JOINING

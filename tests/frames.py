@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
+
+from notifier.notification import Publication
+from notifier.wire.prepared import Format, Prepared
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -75,3 +80,12 @@ def masked(payload: bytes, opcode: int = TEXT) -> bytes:
     stream = (mask * (size // 4 + 1))[:size]
     covered = (int.from_bytes(payload) ^ int.from_bytes(stream)).to_bytes(size) if size else b""
     return head + mask + covered
+
+
+# A format for tests of what does not look into frames: an item is its own encoding.
+AS_IS = Format("as it is", lambda item: cast(bytes, item), lambda kind, message: message)
+
+
+def items(frames: Iterable[bytes]) -> list[Prepared]:
+    """The frames as items that are encoded ``AS_IS``."""
+    return [Prepared(cast(Publication, frame)) for frame in frames]

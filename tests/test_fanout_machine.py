@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -31,7 +31,7 @@ from notifier.config import NamespaceSettings, Settings
 from notifier.feed import Feed
 from notifier.node import Node
 from notifier.notification import Notification, Position
-from notifier.wire.prepared import Format
+from notifier.wire.prepared import Format, Prepared
 from notifier.wire.resume import Since, starts
 from notifier.wire.websocket import NATIVE, Opcode, frame
 from tests.account import Account, RecordingBroker
@@ -42,7 +42,10 @@ from tests.handloop import HandLoop
 CHANNELS = ("a", "b", "eph:x")
 CLIENTS = 6
 # A second wire format, so that passes have two lanes: the same bytes, another object.
-OTHER = Format("other", lambda item: NATIVE.encode(item))
+OTHER = Format("other", lambda item: NATIVE.encode(item), NATIVE.say)
+
+# How a connection gets its bytes: shared, shared in another format, or its own.
+KINDS = ("native", "other", "tailored")
 
 channels = st.sampled_from(CHANNELS)
 clients = st.integers(0, CLIENTS - 1)
@@ -55,16 +58,30 @@ sinces = st.one_of(
 )
 
 
+class ByHand:
+    """A tailor that changes nothing, but makes each connection's bytes anew."""
+
+    def fit(self, items: Sequence[Prepared], format: Format) -> list[bytes]:
+        return [bytes(bytearray(prepared.encoded(format))) for prepared in items]
+
+    def sent(self, items: Sequence[Prepared]) -> None:
+        assert all(isinstance(prepared, Prepared) for prepared in items)
+
+
 class Client:
     """A connection from both ends: the server's handler in small, and who reads from it."""
 
     heard = True
 
-    def __init__(self, machine: FanoutMachine, number: int, format: Format) -> None:
+    def __init__(self, machine: FanoutMachine, number: int, kind: str) -> None:
         self._machine = machine
         self.stream = FakeStream(capacity=machine.capacity, on_closed=self._on_closed)
         self.stream.on_write = self._watch
-        self.sink = machine.node.sink(self.stream, format)
+        self.sink = machine.node.sink(
+            self.stream,
+            OTHER if kind == "other" else NATIVE,
+            tailor=ByHand() if kind == "tailored" else None,
+        )
         self.account = Account(machine.broker, machine.now_ms)
         self.parser = FrameParser()
         self.pings: deque[bytes] = deque()
@@ -88,7 +105,7 @@ class Client:
     async def _serve(self, wanted: dict[str, Since]) -> None:
         self.opened = True
         self._machine.node.connected(self)
-        await self._driver.open(wanted)
+        await self._driver.open(wanted, wanted.__getitem__)
         while not self.finished:
             while not self._inbox:
                 self._mail.clear()
@@ -220,7 +237,7 @@ class FanoutMachine(RuleBasedStateMachine):
             self.settings, self.broker, namespaces, now_ms=self.now_ms, clock=self.clock
         )
         for number in range(present):
-            self._connect(number, dict.fromkeys(CHANNELS, "none"), other=number == 2)
+            self._connect(number, dict.fromkeys(CHANNELS, "none"), KINDS[number])
         self._settle()
 
     def now_ms(self) -> int:
@@ -279,23 +296,23 @@ class FanoutMachine(RuleBasedStateMachine):
     @rule(
         number=clients,
         wanted=st.dictionaries(channels, sinces, max_size=3),
-        other=st.booleans(),
+        kind=st.sampled_from(KINDS),
         settle=st.booleans(),
     )
-    def connect(self, number: int, wanted: dict[str, str | int], other: bool, settle: bool) -> None:
+    def connect(self, number: int, wanted: dict[str, str | int], kind: str, settle: bool) -> None:
         present = self.clients[number]
         if present is not None and not present.stream.closed:
             present.stream.abort()  # it comes back
-        self._connect(number, wanted, other)
+        self._connect(number, wanted, kind)
         if settle:
             self.loop.run()
 
-    def _connect(self, number: int, wanted: Mapping[str, str | int], other: bool) -> None:
-        client = self.clients[number] = Client(self, number, OTHER if other else NATIVE)
+    def _connect(self, number: int, wanted: Mapping[str, str | int], kind: str) -> None:
+        client = self.clients[number] = Client(self, number, kind)
         resolved: dict[str, Since] = {}
         for channel, place in wanted.items():
             since = client.asked[channel] = self._since(channel, place)
-            resolved |= starts(since, [channel], now_ms=self.now_ms())
+            resolved[channel] = starts(since, [channel], now_ms=self.now_ms())(channel)
         client.open(resolved)
 
     def _client(self, number: int) -> Client | None:

@@ -6,9 +6,9 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.lane import STRIDE, Lane
+from notifier.lane import STRIDE, Lane, SharedLane, TailoredLane
 from notifier.subscription import Subscription
-from notifier.wire.prepared import Format
+from tests.frames import AS_IS, items
 
 FRAMES = [b"one", b"two"]
 DATA = b"onetwo"
@@ -31,8 +31,26 @@ class Reader:
         return answer
 
 
-def lane_of(*readers: Reader) -> Lane:
-    lane = Lane(Format("test", lambda item: b""))
+class Watched(SharedLane):
+    """A lane that keeps what it tells."""
+
+    def __init__(self) -> None:
+        super().__init__(AS_IS, on_short=self._cut, on_error=self._gone)
+        self.short: list[tuple[Any, int]] = []
+        self.broken: list[Any] = []
+        self.on_short: Callable[[], None] = lambda: None
+
+    def _cut(self, subscription: Subscription, frames: list[bytes], sent: int) -> None:
+        assert frames == FRAMES
+        self.short.append((subscription, sent))
+        self.on_short()
+
+    def _gone(self, subscription: Subscription) -> None:
+        self.broken.append(subscription)
+
+
+def lane_of(*readers: Reader) -> Watched:
+    lane = Watched()
     for reader in readers:
         join(lane, reader)
     return lane
@@ -47,32 +65,24 @@ def leave(lane: Lane, reader: Reader) -> bool:
 
 
 class Walk:
-    """Walks a lane and keeps what it is told; the clock ticks at every look."""
+    """Walks a lane; the clock ticks at every look."""
 
     def __init__(self, lane: Lane) -> None:
         self.lane = lane
-        self.short: list[tuple[Any, int]] = []
-        self.broken: list[Any] = []
-        self.on_short: Callable[[], None] = lambda: None
         self.looks = 0
 
     def __call__(self, deadline: float = NEVER) -> bool:
-        def cut(subscription: Subscription, frames: list[bytes], sent: int) -> None:
-            assert frames == FRAMES
-            self.short.append((subscription, sent))
-            self.on_short()
-
         def clock() -> float:
             self.looks += 1
             return self.looks
 
-        return self.lane.walk(deadline, clock, cut, self.broken.append)
+        return self.lane.walk(deadline, clock)
 
 
 def test_pass_sends_everyone_the_joined_frames_once() -> None:
     readers = [Reader() for _ in range(5)]
     lane = lane_of(*readers)
-    lane.begin(FRAMES)
+    lane.begin(items(FRAMES))
     assert Walk(lane)()
     assert Walk(lane)()  # there is nothing left of it
     assert [reader.got for reader in readers] == [[DATA]] * 5
@@ -83,7 +93,7 @@ def test_single_frame_is_not_copied() -> None:
     reader = Reader()
     lane = lane_of(reader)
     frame = b"x" * 100
-    lane.begin([frame])
+    lane.begin(items([frame]))
     assert Walk(lane)()
     assert reader.got[0] is frame
 
@@ -91,28 +101,28 @@ def test_single_frame_is_not_copied() -> None:
 def test_who_takes_less_is_told_of_with_what_it_took() -> None:
     readers = [Reader(), Reader(4), Reader(0), Reader(BlockingIOError()), Reader()]
     lane = lane_of(*readers)
-    lane.begin(FRAMES)
+    lane.begin(items(FRAMES))
     walk = Walk(lane)
     assert walk()
-    assert walk.short == [(readers[1], 4), (readers[2], 0), (readers[3], 0)]
+    assert lane.short == [(readers[1], 4), (readers[2], 0), (readers[3], 0)]
     assert [readers[n].got for n in (0, 4)] == [[DATA], [DATA]]
 
 
 def test_one_that_is_gone_disturbs_no_other() -> None:
     readers = [Reader(), Reader(BrokenPipeError()), Reader(ConnectionResetError()), Reader()]
     lane = lane_of(*readers)
-    lane.begin(FRAMES)
+    lane.begin(items(FRAMES))
     walk = Walk(lane)
     assert walk()
-    assert walk.broken == readers[1:3]
-    assert walk.short == []
+    assert lane.broken == readers[1:3]
+    assert lane.short == []
     assert readers[3].got == [DATA]
 
 
 def test_walk_stops_at_the_deadline_and_goes_on_where_it_stopped() -> None:
     readers = [Reader() for _ in range(3 * STRIDE + 1)]
     lane = lane_of(*readers)
-    lane.begin(FRAMES)
+    lane.begin(items(FRAMES))
     walk = Walk(lane)
     for strides in (1, 2, 3):
         assert not walk(deadline=0)
@@ -124,14 +134,14 @@ def test_walk_stops_at_the_deadline_and_goes_on_where_it_stopped() -> None:
 
 def test_who_joins_a_pass_under_way_is_not_served_by_it() -> None:
     lane = lane_of(*(Reader() for _ in range(STRIDE + 1)))
-    lane.begin(FRAMES)
+    lane.begin(items(FRAMES))
     walk = Walk(lane)
     assert not walk(deadline=0)
     late = Reader()
     join(lane, late)
     assert walk()
     assert late.got == []
-    lane.begin(FRAMES)
+    lane.begin(items(FRAMES))
     assert walk()
     assert late.got == [DATA]
 
@@ -140,7 +150,7 @@ def test_leaving_tells_whether_the_pass_would_still_have_served() -> None:
     readers = [Reader() for _ in range(2 * STRIDE)]
     lane = lane_of(*readers)
     assert not leave(lane, readers[1])
-    lane.begin(FRAMES)
+    lane.begin(items(FRAMES))
     walk = Walk(lane)
     assert not walk(deadline=0)
     late = Reader()
@@ -162,8 +172,8 @@ def test_one_that_leaves_from_within_the_pass_is_told_apart_by_its_slot() -> Non
     unserved: list[bool] = []
     walk = Walk(lane)
     # One that was served, the one being served, one to be served.
-    walk.on_short = lambda: unserved.extend(leave(lane, readers[n]) for n in (0, 2, 3))
-    lane.begin(FRAMES)
+    lane.on_short = lambda: unserved.extend(leave(lane, readers[n]) for n in (0, 2, 3))
+    lane.begin(items(FRAMES))
     assert walk()
     assert unserved == [False, False, True]
     assert [len(reader.got) for reader in readers] == [1, 1, 1, 0, 1]
@@ -176,7 +186,7 @@ def test_slots_of_those_who_left_are_given_back() -> None:
         reader = Reader()
         join(lane, reader)
         leave(lane, reader)
-    lane.begin(FRAMES)
+    lane.begin(items(FRAMES))
     assert lane.stop < 200
     assert Walk(lane)()
     assert stays.got == [DATA]
@@ -185,7 +195,7 @@ def test_slots_of_those_who_left_are_given_back() -> None:
 def test_slots_stay_where_they_are_while_a_pass_is_under_way() -> None:
     readers = [Reader() for _ in range(STRIDE + 200)]
     lane = lane_of(*readers)
-    lane.begin(FRAMES)
+    lane.begin(items(FRAMES))
     walk = Walk(lane)
     assert not walk(deadline=0)
     # So many leave that the next to join would have the ranks closed.
@@ -219,7 +229,7 @@ def test_everyone_there_when_a_pass_began_is_served_once_unless_it_left(events: 
                 if leave(lane, reader):
                     owed[reader] -= 1
         elif event == "begin" and not under_way and lane.count:
-            lane.begin(FRAMES)
+            lane.begin(items(FRAMES))
             under_way = True
             for reader in here:
                 owed[reader] += 1
@@ -229,3 +239,22 @@ def test_everyone_there_when_a_pass_began_is_served_once_unless_it_left(events: 
         assert set(cast(list[Any], lane.members())) == set(here)
     Walk(lane)()
     assert {reader: len(reader.got) for reader in owed} == owed
+
+
+def test_a_tailored_lane_gives_everyone_its_turn_and_stops_at_the_deadline() -> None:
+    served: list[Any] = []
+    lane = TailoredLane(served.append)
+    readers = [Reader() for _ in range(4)]
+    for reader in readers:
+        join(lane, reader)
+    lane.begin(items(FRAMES))
+    walk = Walk(lane)
+    assert not walk(deadline=0)
+    assert served == readers[:1]
+    late = Reader()
+    join(lane, late)
+    assert not leave(lane, readers[0])
+    assert leave(lane, readers[2])
+    assert lane.awaits(cast(Subscription, readers[3]))
+    assert walk()
+    assert served == [readers[0], readers[1], readers[3]]

@@ -24,7 +24,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"config", "logs", "auth", "limits", "metrics"}),
     # 3: the log and its readers
     frozenset({"brokers", "feed", "hub", "sink", "keepalive"})
-    | {"backfill", "lane", "ring", "tail", "subscription"},
+    | {"backfill", "lane", "ring", "tail", "subscription", "subscriptions"}
+    | {"listener", "patterns"},
     # 4: the use cases
     frozenset({"node", "client", "drain"}),
     # 5
@@ -36,7 +37,10 @@ PURE_FLOOR = 1
 IMPURE = {"asyncio", "tornado", "redis", "time", "os", "sys", "socket", "select", "threading"}
 IMPURE_CALLS = {"now", "utcnow", "today"}
 # The fan-out, which handlers reach through the node alone.
-BEHIND_THE_NODE = {"brokers", "hub", "feed", "lane", "ring", "tail", "backfill"}
+BEHIND_THE_NODE = {"brokers", "hub", "feed", "lane", "ring", "tail", "backfill"} | {
+    "patterns",
+    "subscriptions",
+}
 TORNADO_ROOMS = {"handlers", "server", "client"}
 ENVIRONMENT_ROOMS = {"cli", "config"}
 CONTAINERS = {"set", "list", "dict", "deque", "defaultdict", "OrderedDict", "Counter"} | {

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from notifier.config import NamespaceSettings, Settings
 from notifier.errors import (
     AlreadySubscribed,
     BrokerUnavailable,
@@ -18,79 +17,15 @@ from notifier.errors import (
     TooManyConnections,
     TooManySubscriptions,
 )
-from notifier.node import Node
-from notifier.notification import Gap, Notification, Position
-from notifier.sink import Sink
-from notifier.wire.resume import All, Latest, Since
-from notifier.wire.websocket import NATIVE
-from tests.account import RecordingBroker
-from tests.fakestream import FakeStream
-from tests.handloop import HandLoop
-from tests.test_keepalive import FakePeer
-
-
-class FakeConnection(FakePeer):
-    def __init__(self, sink: Sink) -> None:
-        super().__init__()
-        self.sink = sink  # type: ignore[assignment]
-
-    def reconnect(self, after_ms: int) -> None: ...
-
-    def dismiss(self) -> None: ...
-
-
-class Bench:
-    def __init__(self) -> None:
-        self.loop = HandLoop()
-        self.loop.start()
-        settings = Settings(
-            max_connections=2,
-            max_subscriptions=2,
-            namespaces={"now": NamespaceSettings(history_size=0)},
-        )
-        namespaces = settings.channel_namespaces()
-        self.broker = RecordingBroker(
-            namespaces,
-            history_bytes=1 << 20,
-            max_channels=10,
-            idempotency_ttl=60.0,
-            max_idempotency_keys=10,
-            now_ms=lambda: 1000,
-        )
-        self.node = Node(settings, self.broker, namespaces, now_ms=lambda: 1000, clock=lambda: 0.0)
-        self.announced: list[tuple[Position | None, Gap | None]] = []
-
-    def connect(self) -> FakeConnection:
-        connection = FakeConnection(self.node.sink(FakeStream(capacity=1000), NATIVE))
-        self.node.connected(connection)
-        return connection
-
-    def subscribe(self, connection: FakeConnection, channel: str, since: Since) -> Any:
-        return self.loop.create_task(
-            self.node.subscribe(
-                connection.sink,
-                channel,
-                since,
-                announce=lambda position, gap: self.announced.append((position, gap)),
-            )
-        )
-
-    def publish(self, message: str, channel: str = "a", **more: Any) -> Any:
-        notification = Notification.parse({"message": message})
-        return self.loop.complete(self.node.publish(notification, channel, producer="p", **more))
-
-    def forgotten(self) -> bool:
-        self.loop.run()
-        backfill = self.node._backfill
-        return not (self.node._hub.feeds or backfill._opened or backfill._warmed)
+from notifier.wire.resume import All, Latest
+from tests.nodebench import Bench
 
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
     bench = Bench()
     yield bench
-    bench.loop.run()
-    bench.loop.stop()
+    bench.end()
 
 
 def refusal(task: Any) -> type[NotifierError]:
@@ -115,9 +50,9 @@ def test_start_is_announced_once_before_anything_is_delivered(bench: Bench) -> N
     task = bench.subscribe(connection, "a", All())
     bench.loop.run()
     assert task.done()
-    ((position, gap),) = bench.announced
-    assert position is not None and position.offset == 0 and gap is None
-    assert b'"one"' in connection.sink._stream.kernel  # type: ignore[attr-defined]
+    (joined,) = connection.joined
+    assert joined.position is not None and joined.position.offset == 0 and joined.gap is None
+    assert connection.told() == [("a", "one")]
 
 
 def test_second_subscription_to_a_channel_and_one_too_many_are_refused(bench: Bench) -> None:
@@ -146,10 +81,11 @@ def test_unsubscribing_forgets_the_channel_and_twice_is_refused(bench: Bench) ->
 def test_broker_that_is_away_leaves_no_half_subscription(bench: Bench) -> None:
     bench.publish("one")
     bench.broker.down = True
-    task = bench.subscribe(bench.connect(), "a", All())
+    connection = bench.connect()
+    task = bench.subscribe(connection, "a", All())
     bench.loop.run()
     assert refusal(task) is BrokerUnavailable
-    assert bench.announced == [] and bench.forgotten()
+    assert connection.joined == [] and bench.forgotten()
 
 
 @pytest.mark.parametrize("steps", range(1, 12))
@@ -164,7 +100,7 @@ def test_client_that_leaves_while_we_ask_is_told_nothing_and_forgotten(
         bench.loop.step()
     connection.sink.closed = True
     bench.node.disconnected(connection)
-    assert bench.forgotten() and bench.announced == []
+    assert bench.forgotten() and connection.joined == []
     assert task.exception() is None
     assert bench.node.deserted.is_set()
 

@@ -19,22 +19,31 @@ PROTOCOL = "notifier.v1"
 Ref = str | int | None
 
 
-def welcome(*, connection: str, ping_interval_ms: int, version: str) -> bytes:
+def welcome(*, connection: str, ping_interval_ms: int, time_ms: int, version: str) -> bytes:
     """The first message on a connection."""
     return to_json(
         {
             "type": "welcome",
             "connection": connection,
             "ping_interval_ms": ping_interval_ms,
+            "time": format_instant(time_ms),
             "version": version,
         }
     )
 
 
 def subscribed(
-    channel: str, *, position: Position | None, gap: Gap | None, ref: Ref = None
+    channel: str,
+    *,
+    position: Position | None,
+    gap: Gap | None,
+    pattern: str | None = None,
+    ref: Ref = None,
 ) -> bytes:
-    """Everything after ``position`` follows on this connection; the gap came before it."""
+    """Everything after ``position`` follows on this connection; the gap came before it.
+
+    :param pattern: what brought the channel, if it was not asked for by name.
+    """
     message: dict[str, Any] = {
         "type": "subscribed",
         "channel": channel,
@@ -43,7 +52,25 @@ def subscribed(
     }
     if gap is not None:
         message["gap"] = _ends(gap)
+    if pattern is not None:
+        message["pattern"] = pattern
     return _with_ref(message, ref)
+
+
+def subscribed_pattern(
+    pattern: str, *, channels: int, recovered: bool | None, ref: Ref = None
+) -> bytes:
+    """Its channels there are have been told before this; others follow as they come to life."""
+    return _with_ref(
+        {
+            "type": "subscribed",
+            "channel": pattern,
+            "position": None,
+            "recovered": recovered,
+            "channels": channels,
+        },
+        ref,
+    )
 
 
 def unsubscribed(channel: str, *, code: int, reason: str, ref: Ref = None) -> bytes:
@@ -66,6 +93,16 @@ def error(refusal: NotifierError, ref: Ref = None) -> bytes:
 def reconnect(after_ms: int) -> bytes:
     """The node is leaving: stay and receive until then, then come back."""
     return to_json({"type": "reconnect", "after_ms": after_ms})
+
+
+def keepalive(since: str) -> bytes:
+    """Nothing new, and where to go on from."""
+    return to_json({"type": "keepalive", "since": since})
+
+
+def end(since: str) -> bytes:
+    """That is all there is for now, and where to go on from."""
+    return to_json({"type": "end", "since": since})
 
 
 def item(item: Publication | Gap) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from notifier.notification import Gap, Publication
 
@@ -12,13 +13,17 @@ _GAP_BYTES = 400
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Format:
-    """A wire format: how one item looks on one kind of connection.
+    """A wire format: how things look on one kind of connection.
 
     :param encode: the bytes of a publication or a gap, the same for every connection of the kind.
+    :param say: the bytes of a message of the server's own, given its type and its JSON.
+    :param tells_gaps: whether a gap can be told in-band; if not, it ends the connection.
     """
 
     name: str
     encode: Callable[[Publication | Gap], bytes]
+    say: Callable[[str, bytes], bytes]
+    tells_gaps: bool = True
 
 
 class Prepared:
@@ -42,3 +47,13 @@ class Prepared:
         except KeyError:
             data = self._encoded[format] = format.encode(self.item)
             return data
+
+
+class Tailor(Protocol):
+    """Makes bytes of one connection's own from those that all share."""
+
+    def fit(self, items: Sequence[Prepared], format: Format) -> list[bytes]:
+        """The frames of these items for the connection, none or more bytes each."""
+
+    def sent(self, items: Sequence[Prepared]) -> None:
+        """These are on their way to the connection."""

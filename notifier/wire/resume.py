@@ -9,10 +9,10 @@ channels and the time it was made.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from notifier.channels import check_channel
+from notifier.channels import check_channel, is_pattern
 from notifier.durations import parse_duration
 from notifier.errors import BadChannel, BadSince, TokenTooLong
 from notifier.instants import parse_instant
@@ -113,22 +113,22 @@ def parse_since(text: str, *, now_ms: int) -> Since | ResumeToken:
     )
 
 
-def starts(since: str | None, channels: Iterable[str], *, now_ms: int) -> dict[str, Since]:
-    """Where each of the channels begins.
+def starts(since: str | None, names: Iterable[str], *, now_ms: int) -> Callable[[str], Since]:
+    """Where each channel begins: those named, and those that patterns among the names bring.
 
     :raises BadSince: also for one position with several channels: whose would it be?
     """
-    names = list(dict.fromkeys(channels))
+    wanted = set(names)
     start = Latest() if since is None else parse_since(since, now_ms=now_ms)
     if isinstance(start, ResumeToken):
-        return {name: start.since(name) for name in names}
-    if isinstance(start, After) and len(names) > 1:
+        return start.since
+    if isinstance(start, After) and (len(wanted) > 1 or any(map(is_pattern, wanted))):
         raise BadSince(
             "One position can't be the place in several channels: send a resume token, such as "
-            f"{names[0]}={start.position};t=…",
+            f"alerts={start.position},builds=…;t=…",
             field="since",
         )
-    return dict.fromkeys(names, start)
+    return lambda channel: start
 
 
 def _after(text: str, now_ms: int) -> Since:

@@ -53,4 +53,8 @@ def _encode(item: Publication | Gap) -> bytes:
     return frame(messages.item(item))
 
 
-NATIVE = Format("native", _encode)
+def _say(kind: str, message: bytes) -> bytes:
+    return frame(message)
+
+
+NATIVE = Format("native", _encode, _say)

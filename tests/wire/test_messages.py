@@ -81,10 +81,13 @@ def test_publication_without_a_body_is_whole() -> None:
 
 
 def test_welcome() -> None:
-    assert read(messages.welcome(connection="Zk3", ping_interval_ms=25000, version="0.1.0")) == {
+    assert read(
+        messages.welcome(connection="Zk3", ping_interval_ms=25000, time_ms=0, version="0.1.0")
+    ) == {
         "type": "welcome",
         "connection": "Zk3",
         "ping_interval_ms": 25000,
+        "time": "1970-01-01T00:00:00.000Z",
         "version": "0.1.0",
     }
 

@@ -6,6 +6,10 @@ from notifier.wire.prepared import Format, Prepared
 PUBLICATION = Publication("a", Position("e", 1), "x", 0, b"")
 
 
+def say(kind: str, message: bytes) -> bytes:
+    return message
+
+
 class Encoder:
     def __init__(self, mark: bytes) -> None:
         self.mark = mark
@@ -18,7 +22,7 @@ class Encoder:
 
 def test_nothing_is_encoded_before_it_is_needed() -> None:
     encoder = Encoder(b"1")
-    Format("one", encoder)
+    Format("one", encoder, say)
     Prepared(PUBLICATION)
     assert encoder.calls == []
 
@@ -26,7 +30,7 @@ def test_nothing_is_encoded_before_it_is_needed() -> None:
 def test_item_is_encoded_once_in_each_format_and_the_bytes_are_shared() -> None:
     one, two = Encoder(b"1"), Encoder(b"2")
     # Formats are told apart by what they are, not by what they are called.
-    formats = [Format("same", one), Format("same", two)]
+    formats = [Format("same", one, say), Format("same", two, say)]
     prepared = Prepared(PUBLICATION)
     first = [prepared.encoded(format) for format in formats]
     second = [prepared.encoded(format) for format in formats]
@@ -37,7 +41,7 @@ def test_item_is_encoded_once_in_each_format_and_the_bytes_are_shared() -> None:
 
 def test_empty_encoding_is_remembered_too() -> None:
     encoder = Encoder(b"")
-    format = Format("empty", encoder)
+    format = Format("empty", encoder, say)
     prepared = Prepared(Gap("a", None, Position("e", 1)))
     assert prepared.encoded(format) == prepared.encoded(format) == b""
     assert len(encoder.calls) == 1

@@ -120,31 +120,43 @@ def test_length_is_counted_in_bytes(text: str) -> None:
 # --- several channels ---
 
 
+def starts_of(since: str | None, channels: list[str]) -> dict[str, Since]:
+    start_of = starts(since, channels, now_ms=NOW_MS)
+    return {channel: start_of(channel) for channel in channels}
+
+
 def test_nothing_asked_for_is_latest() -> None:
-    assert starts(None, ["a", "b", "a"], now_ms=NOW_MS) == {"a": Latest(), "b": Latest()}
+    assert starts_of(None, ["a", "b", "a"]) == {"a": Latest(), "b": Latest()}
 
 
 @pytest.mark.parametrize(
     ("text", "since"), [("all", All()), ("-5", Last(5)), ("10m", Time(NOW_MS - 600_000))]
 )
 def test_what_holds_for_any_channel_holds_for_each(text: str, since: Since) -> None:
-    assert starts(text, ["a", "b"], now_ms=NOW_MS) == {"a": since, "b": since}
+    assert starts_of(text, ["a", "b"]) == {"a": since, "b": since}
 
 
 def test_token_gives_each_channel_its_own_place() -> None:
-    assert starts("a=e:1,c=f:2;t=100", ["a", "b"], now_ms=NOW_MS) == {
+    assert starts_of("a=e:1,c=f:2;t=100", ["a", "b"]) == {
         "a": After(Position("e", 1)),
         "b": Time(100_000 - TOKEN_OVERLAP_MS),
     }
 
 
 def test_one_position_is_a_place_in_one_channel_alone() -> None:
-    assert starts("e:1", ["a", "a"], now_ms=NOW_MS) == {"a": After(Position("e", 1))}
-    with pytest.raises(BadSince, match="a=e:1;t="):
-        starts("e:1", ["a", "b"], now_ms=NOW_MS)
+    assert starts_of("e:1", ["a", "a"]) == {"a": After(Position("e", 1))}
+    for names in (["a", "b"], ["a:*"]):
+        with pytest.raises(BadSince, match=r"=e:1,.*;t="):
+            starts("e:1", names, now_ms=NOW_MS)
+
+
+def test_token_gives_channels_that_a_pattern_brings_theirs() -> None:
+    start_of = starts("a:1=e:1;t=100", ["a:*"], now_ms=NOW_MS)
+    assert start_of("a:1") == After(Position("e", 1))
+    assert start_of("a:2") == Time(100_000 - TOKEN_OVERLAP_MS)
 
 
 def test_bad_since_is_refused_even_where_no_channel_is_named() -> None:
     with pytest.raises(BadSince):
         starts("nowhere", [], now_ms=NOW_MS)
-    assert starts("e:1", [], now_ms=NOW_MS) == {}
+    assert starts_of("e:1", []) == {}

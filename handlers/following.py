@@ -1,0 +1,76 @@
+"""Joins channels for a connection, and tells it of each; the same on every transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from notifier.channels import Pattern, is_pattern
+from notifier.errors import NotifierError
+from notifier.listener import Joined, Listener
+from notifier.node import Node
+from notifier.sink import Sink
+from notifier.wire import messages
+from notifier.wire.messages import Ref
+from notifier.wire.resume import Since
+
+
+class Following:
+    """What one connection follows.
+
+    :param say: sends a message of a type to it.
+    :param on_joined: told of each channel before the connection is.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        sink: Sink,
+        *,
+        say: Callable[[str, bytes], object],
+        on_joined: Callable[[Joined], None] = lambda joined: None,
+    ) -> None:
+        self._node = node
+        self._sink = sink
+        self._say = say
+        self._on_joined = on_joined
+
+    async def follow(self, name: str, start_of: Callable[[str], Since], *, ref: Ref = None) -> None:
+        """Join the channel, or all channels of the pattern.
+
+        :param ref: comes back with the answer.
+        :raises NotifierError: it was not joined.
+        """
+        if not is_pattern(name):
+            listener = Listener(partial(self._joined, ref), self._refused)
+            await self._node.subscribe(self._sink, name, start_of(name), listener)
+            return
+        listener = Listener(partial(self._joined, None), self._refused)
+        found = await self._node.subscribe_pattern(
+            self._sink, Pattern.parse(name), start_of, listener
+        )
+        logs = [joined for joined in found if joined.position is not None]
+        recovered = all(joined.gap is None for joined in logs) if logs else None
+        self._say(
+            "subscribed",
+            messages.subscribed_pattern(name, channels=len(found), recovered=recovered, ref=ref),
+        )
+
+    def _joined(self, ref: Ref, joined: Joined) -> None:
+        self._on_joined(joined)
+        self._say(
+            "subscribed",
+            messages.subscribed(
+                joined.channel,
+                position=joined.position,
+                gap=joined.gap,
+                pattern=joined.pattern,
+                ref=ref,
+            ),
+        )
+
+    def _refused(self, channel: str, refusal: NotifierError) -> None:
+        self._say(
+            "unsubscribed",
+            messages.unsubscribed(channel, code=refusal.code, reason=refusal.message),
+        )

@@ -1,0 +1,130 @@
+"""A response without an end: a connection that is written to for as long as it lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+
+from tornado.httputil import HTTPServerRequest
+from tornado.iostream import IOStream, StreamClosedError
+
+from handlers.linger import LINGER_SECONDS
+from handlers.stream import TornadoStream
+from notifier import logs
+from notifier.node import Node, new_id
+from notifier.wire import messages
+from notifier.wire.prepared import Format, Tailor
+
+log = logging.getLogger("notifier.stream")
+
+
+class Outflow:
+    """One event stream; a :class:`~notifier.node.Connection` of the node.
+
+    :param alive: the bytes that show it is alive when nothing else is sent.
+    :param last: the bytes that end the response.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        stream: IOStream,
+        format: Format,
+        *,
+        request: HTTPServerRequest,
+        alive: Callable[[], bytes],
+        last: bytes,
+        tailor: Tailor | None = None,
+    ) -> None:
+        self.id = new_id()
+        # Nobody answers here: whether a peer is there, its TCP tells.
+        self.heard = True
+        # All that was wanted has been joined; until then no place is told, for it would be half.
+        self.joined = False
+        self._node = node
+        self._stream = stream
+        self._alive = alive
+        self._last = last
+        self._remote = request.remote_ip
+        self._path = request.path
+        self._patience: asyncio.TimerHandle | None = None
+        self.sink = node.sink(TornadoStream(stream), format, tailor=tailor)
+        stream.set_nodelay(True)
+        self.sink.cork()
+        _give_up_after(stream.socket, node.settings.stalled_seconds)
+
+    async def run(self) -> None:
+        """Stay until the peer has gone; what it sends is dropped."""
+        logs.event(
+            log,
+            logging.INFO,
+            "connection.opened",
+            connection=self.id,
+            remote=self._remote,
+            path=self._path,
+        )
+        try:
+            while True:
+                await self._stream.read_bytes(65536, partial=True)
+        except StreamClosedError:
+            logs.event(log, logging.INFO, "connection.closed", connection=self.id)
+
+    def begin(self, first: bytes = b"") -> None:
+        """All that was wanted has been joined: let publications come."""
+        self.joined = True
+        if first:
+            self.sink.write(first)
+        self.sink.uncork()
+
+    def say(self, kind: str, message: bytes) -> None:
+        """Send a message of the server's own."""
+        self.sink.say(kind, message)
+
+    def finish(self) -> None:
+        """End the response in good order; the peer has some seconds to hang up."""
+        if self.sink.closed:
+            return
+        flush = self.sink.finish(self._last)
+        if flush is not None:
+            flush.add_done_callback(lambda _: self._half_close())
+        loop = asyncio.get_running_loop()
+        self._patience = loop.call_later(LINGER_SECONDS, self._stream.close)
+
+    def close(self) -> None:
+        """Hang up at once."""
+        if self._patience is not None:
+            self._patience.cancel()
+        self.sink.closed = True
+        self._stream.close()
+
+    def _half_close(self) -> None:
+        """A close with unread input would be a reset, which throws away what was sent last."""
+        if not self._stream.closed():
+            self._stream.socket.shutdown(socket.SHUT_WR)
+
+    # --- the node's Connection ---
+
+    def ask(self) -> None:
+        self.heard = True
+        if self.joined:
+            self.sink.write(self._alive())
+
+    def dead(self, reason: str) -> None:
+        logs.event(log, logging.INFO, "connection.dead", connection=self.id, reason=reason)
+        self.sink.abort()
+
+    def reconnect(self, after_ms: int) -> None:
+        self.say("reconnect", messages.reconnect(after_ms))
+
+    def dismiss(self) -> None:
+        self._node.silence(self.sink)
+        self.finish()
+
+
+def _give_up_after(connection: socket.socket, seconds: float) -> None:
+    """Have the kernel end the connection when what was sent is not acknowledged for so long."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere it takes the kernel's own patience
+        milliseconds = max(1, round(seconds * 1000))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

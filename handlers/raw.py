@@ -1,0 +1,86 @@
+"""``/raw/<channel>``: payloads only, both ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from handlers.following import Following
+from handlers.query import Wanted, check_names, read_choice, read_wanted
+from handlers.socket import Socket
+from handlers.stream import TornadoStream
+from notifier.channels import is_pattern
+from notifier.errors import BadChannel, NotifierError
+from notifier.listener import Joined
+from notifier.node import new_id
+from notifier.notification import Gap, Notification
+from notifier.sink import Sink
+from notifier.wire.raw import RAW, WithoutEcho
+
+_PARAMETERS = frozenset({"since", "echo"})
+
+# Something was lost to this client: come back. And: what it asked for is lost, so don't, like this.
+GAP = 4001
+GAP_AT_START = 4501
+
+
+class RawSocket(Socket):
+    """What is sent is published to the channel; what is published there arrives verbatim.
+
+    There are no messages of our own: what has to be said closes the connection.
+    """
+
+    _wanted: Wanted
+    _name: str
+    _without_echo: WithoutEcho | None = None
+
+    async def get(self, channel: str, **kwargs: Any) -> None:
+        check_names(self.request.query_arguments, _PARAMETERS)
+        self._wanted = read_wanted(self, self.node, names=[channel])
+        (self._name,) = self._wanted.names
+        if read_choice("echo", self.get_query_argument("echo", "1"), ("0", "1")) == "0":
+            self._without_echo = WithoutEcho()
+        await super().get(**kwargs)
+
+    def _make_sink(self, stream: TornadoStream) -> Sink:
+        return self.node.sink(stream, RAW, tailor=self._without_echo, on_gap=self._on_gap)
+
+    async def open(self, *args: str, **kwargs: str) -> None:
+        await super().open()
+        following = Following(
+            self.node, self.sink, say=lambda kind, message: None, on_joined=self._on_joined
+        )
+        try:
+            await following.follow(self._name, self._wanted.start_of)
+        except NotifierError as refusal:
+            self.close(refusal.close_code, refusal.message)
+
+    def _on_joined(self, joined: Joined) -> None:
+        if joined.gap is not None:
+            self.close(GAP_AT_START, f"gap: not all of it is there any more ({joined.gap.before})")
+
+    def _on_gap(self, gap: Gap) -> None:
+        self.close(GAP, f"gap: what came before {gap.before} is lost")
+
+    async def on_message(self, message: str | bytes) -> None:
+        try:
+            await self._publish(message)
+        except NotifierError as refusal:
+            self.close(refusal.close_code, refusal.message)
+        await self.sink.drained()
+
+    async def _publish(self, message: str | bytes) -> None:
+        if is_pattern(self._name):
+            raise BadChannel(
+                f"{self._name!r} is a pattern: connect to one channel to publish.", field="channel"
+            )
+        notification = Notification.of_payload(message)
+        id = new_id()
+        if self._without_echo is None:
+            await self.node.publish(notification, self._name, producer="", id=id)
+            return
+        self._without_echo.published(id)
+        try:
+            await self.node.publish(notification, self._name, producer="", id=id)
+        except NotifierError:
+            self._without_echo.failed(id)
+            raise

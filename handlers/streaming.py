@@ -1,0 +1,116 @@
+"""What the endless responses have in common: admission, headers, joining, leaving."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from handlers.base import Handler
+from handlers.following import Following
+from handlers.outflow import Outflow
+from handlers.query import Wanted
+from notifier.channels import is_pattern
+from notifier.errors import BadParameter, NotifierError
+from notifier.listener import Joined
+from notifier.wire import messages
+from notifier.wire.chunked import LAST, bare, chunk
+from notifier.wire.prepared import Format, Tailor
+
+
+class Streaming(Handler):
+    """``GET`` of a response that goes on until one side leaves."""
+
+    content_type: str
+
+    @property
+    def chunked(self) -> bool:
+        """HTTP/1.0 has no chunks: there the body ends with the connection."""
+        return self.request.version != "HTTP/1.0"
+
+    @property
+    def wrap(self) -> Callable[[bytes], bytes]:
+        """The transfer coding of this response."""
+        return chunk if self.chunked else bare
+
+    def check_wanted(self, wanted: Wanted) -> None:
+        """:raises BadParameter: nothing is."""
+        if not wanted.names:
+            raise BadParameter("Name a channel: ?channel=alerts", field="channel")
+
+    def set_stream_headers(self) -> None:
+        self.set_header("Content-Type", self.content_type)
+        self.set_header("Cache-Control", "no-store, no-transform")
+        # nginx and those who follow it would collect the stream before they pass it on.
+        self.set_header("X-Accel-Buffering", "no")
+        if not self.chunked:
+            self.set_header("Connection", "close")
+
+    async def stream(
+        self,
+        wanted: Wanted,
+        format: Format,
+        *,
+        begin: bytes = b"",
+        all_joined: Callable[[], bytes] = bytes,
+        alive: Callable[[Outflow], bytes],
+        say: Callable[[Outflow, str, bytes], None] = Outflow.say,
+        on_joined: Callable[[Joined], None] = lambda joined: None,
+        tailor: Tailor | None = None,
+    ) -> None:
+        """Answer, join what is wanted, and stay until the client leaves.
+
+        :param begin: the first bytes of the body.
+        :param all_joined: what to send before the first publication.
+        :param alive: what to send when there is nothing else to send.
+        :param say: how a message of the server's own is sent.
+        """
+        self.set_stream_headers()
+        if self.request.method == "HEAD":
+            self.finish()
+            return
+        await self.flush()
+        outflow = Outflow(
+            self.node,
+            self.detach(),
+            format,
+            request=self.request,
+            alive=lambda: alive(outflow),
+            last=LAST if self.chunked else b"",
+            tailor=tailor,
+        )
+        self._log()
+        self.on_finish()  # as a request it is answered, as a connection it begins
+        self.node.connected(outflow)
+        try:
+            if begin:
+                outflow.sink.write(begin)
+            following = Following(
+                self.node,
+                outflow.sink,
+                say=lambda kind, message: say(outflow, kind, message),
+                on_joined=on_joined,
+            )
+            if await self._follow_all(following, wanted, outflow):
+                outflow.begin(all_joined())
+            await outflow.run()
+        finally:
+            self.node.disconnected(outflow)
+            outflow.close()
+
+    async def _follow_all(self, following: Following, wanted: Wanted, outflow: Outflow) -> bool:
+        for name in wanted.names:
+            try:
+                await following.follow(name, wanted.start_of)
+            except NotifierError as refusal:
+                # A stream without one of its channels would be silently incomplete.
+                self.refuse_in_band(outflow, refusal)
+                return False
+        return True
+
+    def refuse_in_band(self, outflow: Outflow, refusal: NotifierError) -> None:
+        outflow.say("error", messages.error(refusal))
+        outflow.dismiss()
+
+
+def is_single(wanted: Wanted) -> bool:
+    """Whether one position says where it stands."""
+    return len(wanted.names) == 1 and not is_pattern(wanted.names[0])

@@ -1,0 +1,55 @@
+"""Who follows which pattern on this node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from notifier.channels import Pattern
+from notifier.listener import Listener
+from notifier.sink import Sink
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatternSubscription:
+    """One connection's wish for all channels of a pattern, present and future."""
+
+    pattern: Pattern
+    sink: Sink
+    listener: Listener
+
+
+class Patterns:
+    """The pattern subscriptions of all connections."""
+
+    def __init__(self) -> None:
+        self._of: dict[Sink, dict[str, PatternSubscription]] = {}
+        # By pattern, so that one that thousands follow is compared once.
+        self._followers: dict[Pattern, dict[PatternSubscription, None]] = {}
+
+    def of(self, sink: Sink) -> Mapping[str, PatternSubscription]:
+        """What the sink follows, by pattern."""
+        return self._of.get(sink, {})
+
+    def add(self, subscription: PatternSubscription) -> None:
+        self._of.setdefault(subscription.sink, {})[subscription.pattern.text] = subscription
+        self._followers.setdefault(subscription.pattern, {})[subscription] = None
+
+    def remove(self, subscription: PatternSubscription) -> None:
+        own = self._of[subscription.sink]
+        del own[subscription.pattern.text]
+        if not own:
+            del self._of[subscription.sink]
+        followers = self._followers[subscription.pattern]
+        del followers[subscription]
+        if not followers:
+            del self._followers[subscription.pattern]
+
+    def matching(self, channel: str) -> Iterable[PatternSubscription]:
+        """One for each sink that wants the channel."""
+        found: dict[Sink, PatternSubscription] = {}
+        for pattern, followers in self._followers.items():
+            if pattern.matches(channel):
+                for subscription in followers:
+                    found.setdefault(subscription.sink, subscription)
+        return found.values()

@@ -1,0 +1,271 @@
+"""Joining and leaving: what the connections of a node follow, by name and by pattern."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
+
+from notifier.backfill import Backfill
+from notifier.brokers.base import Broker, Receiver
+from notifier.channels import Namespaces, Pattern, is_pattern
+from notifier.errors import AlreadySubscribed, NotifierError, NotSubscribed, TooManySubscriptions
+from notifier.hub import Hub
+from notifier.listener import Joined, Listener
+from notifier.notification import Position
+from notifier.patterns import Patterns, PatternSubscription
+from notifier.sink import Sink
+from notifier.subscription import Standing, Subscription
+from notifier.tail import Start
+from notifier.wire.resume import Latest, Since
+
+# Channels of a pattern that are joined before everybody else has a turn.
+BREATH = 32
+
+
+class Subscriptions:
+    """Everything that the connections of this node follow; the broker's
+    :class:`~notifier.brokers.base.Watcher`.
+
+    :param limit: channels and patterns that one connection may follow.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        hub: Hub,
+        backfill: Backfill,
+        namespaces: Namespaces,
+        *,
+        limit: int,
+    ) -> None:
+        self._broker = broker
+        self._hub = hub
+        self._backfill = backfill
+        self._namespaces = namespaces
+        self._limit = limit
+        self._patterns = Patterns()
+        self._errands: set[asyncio.Task[None]] = set()
+
+    # --- joining ---
+
+    async def join(self, sink: Sink, channel: str, since: Since, listener: Listener) -> None:
+        """Deliver the channel to the sink.
+
+        :raises AlreadySubscribed:
+        :raises TooManySubscriptions:
+        :raises BrokerUnavailable:
+        """
+        known = self._hub.of(sink).get(channel)
+        if known is not None:
+            by = "" if known.pattern is None else f", by the pattern {known.pattern}"
+            raise AlreadySubscribed(f"This connection is subscribed to {channel!r} already{by}.")
+        self._check_room(sink)
+        await self._join(sink, channel, since, listener)
+
+    async def join_pattern(
+        self, sink: Sink, pattern: Pattern, start_of: Callable[[str], Since], listener: Listener
+    ) -> list[Joined]:
+        """Deliver all its channels, also those that are yet to be born.
+
+        :returns: those there are already and that the sink did not follow before.
+        :raises AlreadySubscribed: to the very same pattern.
+        :raises TooManySubscriptions: with all its channels.
+        :raises BrokerUnavailable:
+        """
+        if pattern.text in self._patterns.of(sink):
+            raise AlreadySubscribed(f"This connection is subscribed to {pattern.text!r} already.")
+        self._check_room(sink)
+        subscription = PatternSubscription(pattern, sink, listener)
+        # Before anything is awaited: what is born meanwhile joins.
+        self._patterns.add(subscription)
+        try:
+            return await self._join_all(subscription, start_of)
+        except BaseException:
+            if self._patterns.of(sink).get(pattern.text) is subscription:
+                self._end(subscription)
+            raise
+
+    async def _join_all(
+        self, pattern: PatternSubscription, start_of: Callable[[str], Since]
+    ) -> list[Joined]:
+        sink = pattern.sink
+        states = await self._broker.channels(pattern.pattern, "", self._limit + 1)
+        # Ephemeral ones are known only by who listens to them.
+        names = [state.channel for state in states] + [
+            name
+            for name in self._hub.feeds
+            if self._namespaces.of(name).ephemeral and pattern.pattern.matches(name)
+        ]
+        names = [name for name in names if name not in self._hub.of(sink)]
+        self._check_room(sink, len(names))
+        found = []
+        for count, name in enumerate(names, start=1):
+            if count % BREATH == 0:
+                await asyncio.sleep(0)
+            if self._patterns.of(sink).get(pattern.pattern.text) is not pattern:
+                break  # the client has left, or wants it no more
+            if name in self._hub.of(sink):
+                continue  # joined at its birth, or by name
+            joined = await self._join(
+                sink, name, start_of(name), pattern.listener, pattern=pattern.pattern.text
+            )
+            if joined is not None:
+                found.append(joined)
+        return found
+
+    async def _join(
+        self,
+        sink: Sink,
+        channel: str,
+        since: Since,
+        listener: Listener,
+        *,
+        pattern: str | None = None,
+    ) -> Joined | None:
+        """``None``: the client left while we asked."""
+        opening = channel not in self._hub.feeds
+        # Attached before anything is awaited: what is published meanwhile is in the feed.
+        subscription = self._hub.attach(sink, channel, pattern)
+        feed = self._hub.feeds[channel]
+        if opening and self._namespaces.of(channel).ephemeral:
+            self._bring_followers(channel)
+        try:
+            await self._backfill.open(feed)
+            start = await self._backfill.start(feed, since)
+            if sink.closed or subscription.standing is not Standing.JOINING:
+                self._detach(subscription)
+                return None
+            joined = Joined(channel, start.position, start.gap, subscription.pattern)
+            listener.joined(joined)
+        except BaseException:
+            self._detach(subscription)
+            raise
+        self._hub.begin(subscription, start)
+        return joined
+
+    def _check_room(self, sink: Sink, more: int = 1) -> None:
+        if len(self._hub.of(sink)) + len(self._patterns.of(sink)) + more > self._limit:
+            raise TooManySubscriptions(
+                f"A connection may have {self._limit} subscriptions (setting max_subscriptions).",
+                limit=self._limit,
+            )
+
+    # --- channels that come to life ---
+
+    def born(self, channel: str, head: Position | None) -> Receiver | None:
+        newborn = []
+        for pattern in self._patterns.matching(channel):
+            if channel in self._hub.of(pattern.sink):
+                continue
+            try:
+                self._check_room(pattern.sink)
+            except TooManySubscriptions as refusal:
+                pattern.listener.refused(channel, refusal)
+            else:
+                attached = self._hub.attach(pattern.sink, channel, pattern.pattern.text)
+                newborn.append((attached, pattern.listener))
+        if not newborn:
+            return None
+        feed = self._hub.feeds[channel]
+        self._backfill.adopt(feed)
+        start = Start(head, cursor=feed.tail.ring.end)
+        # When the broker has made the feed the channel's receiver.
+        asyncio.get_running_loop().call_soon(self._begin, newborn, start)
+        return feed
+
+    def _begin(self, newborn: Sequence[tuple[Subscription, Listener]], start: Start) -> None:
+        for subscription, listener in newborn:
+            if subscription.standing is not Standing.JOINING:
+                continue  # gone in the meantime
+            channel = subscription.channel
+            try:
+                listener.joined(Joined(channel, start.position, pattern=subscription.pattern))
+            except NotifierError as refusal:
+                self._detach(subscription)
+                listener.refused(channel, refusal)
+            else:
+                self._hub.begin(subscription, start)
+
+    def _bring_followers(self, channel: str) -> None:
+        """Somebody listens to an ephemeral channel now, so no birth of it will be told."""
+        for pattern in self._patterns.matching(channel):
+            if channel not in self._hub.of(pattern.sink):
+                self._run(self._follow(pattern, channel))
+
+    async def _follow(self, pattern: PatternSubscription, channel: str) -> None:
+        if pattern.sink.closed or channel in self._hub.of(pattern.sink):
+            return
+        try:
+            self._check_room(pattern.sink)
+            await self._join(
+                pattern.sink, channel, Latest(), pattern.listener, pattern=pattern.pattern.text
+            )
+        except NotifierError as refusal:
+            pattern.listener.refused(channel, refusal)
+
+    # --- leaving ---
+
+    def leave(self, sink: Sink, name: str) -> None:
+        """End the subscription to the channel, or to the pattern and all that it alone brought.
+
+        :raises NotSubscribed:
+        """
+        if is_pattern(name):
+            pattern = self._patterns.of(sink).get(name)
+            if pattern is None:
+                raise NotSubscribed(f"This connection is not subscribed to {name!r}.")
+            self._end(pattern)
+            return
+        subscription = self._hub.of(sink).get(name)
+        if subscription is None:
+            raise NotSubscribed(f"This connection is not subscribed to {name!r}.")
+        if subscription.pattern is not None:
+            raise NotSubscribed(
+                f"{name!r} came by the pattern {subscription.pattern}: unsubscribe from that."
+            )
+        self._detach(subscription)
+
+    def leave_all(self, sink: Sink) -> None:
+        for pattern in list(self._patterns.of(sink).values()):
+            self._patterns.remove(pattern)
+        for subscription in list(self._hub.of(sink).values()):
+            self._detach(subscription)
+
+    def _end(self, pattern: PatternSubscription) -> None:
+        self._patterns.remove(pattern)
+        others = [other.pattern for other in self._patterns.of(pattern.sink).values()]
+        for subscription in list(self._hub.of(pattern.sink).values()):
+            if subscription.pattern != pattern.pattern.text:
+                continue
+            heir = next((other for other in others if other.matches(subscription.channel)), None)
+            if heir is None:
+                self._detach(subscription)
+            else:
+                subscription.pattern = heir.text
+
+    def _detach(self, subscription: Subscription) -> None:
+        abandoned = self._hub.detach(subscription)
+        if abandoned is not None:
+            self._backfill.abandon(abandoned)
+
+    # --- errands ---
+
+    async def close(self) -> None:
+        """End everything under way."""
+        for task in list(self._errands):
+            task.cancel()
+        await asyncio.gather(*self._errands, return_exceptions=True)
+
+    def _run(self, errand: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(errand)
+        self._errands.add(task)
+        task.add_done_callback(partial(_landed, self._errands))
+
+
+def _landed(errands: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
+    errands.discard(task)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        loop = asyncio.get_running_loop()
+        loop.call_exception_handler({"message": "an errand failed", "exception": error})

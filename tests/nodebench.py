@@ -1,0 +1,102 @@
+"""A node on a loop that is stepped by hand, with connections that keep what they are told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from notifier.channels import Pattern
+from notifier.config import NamespaceSettings, Settings
+from notifier.errors import NotifierError
+from notifier.listener import Joined, Listener
+from notifier.node import Node
+from notifier.notification import Notification
+from notifier.sink import Sink
+from notifier.wire.resume import Latest, Since
+from notifier.wire.websocket import NATIVE
+from tests.account import RecordingBroker
+from tests.fakestream import FakeStream
+from tests.frames import FrameParser
+from tests.handloop import HandLoop
+from tests.test_keepalive import FakePeer
+
+
+class FakeConnection(FakePeer):
+    def __init__(self, sink: Sink, stream: FakeStream) -> None:
+        super().__init__()
+        self.sink = sink  # type: ignore[assignment]
+        self.stream = stream
+        self.joined: list[Joined] = []
+        self.refused: list[tuple[str, type[NotifierError]]] = []
+        self.listener = Listener(
+            self.joined.append,
+            lambda channel, refusal: self.refused.append((channel, type(refusal))),
+        )
+        self._parser = FrameParser()
+
+    def told(self) -> list[tuple[str, str]]:
+        """The publications it has got since last asked: channel and message."""
+        messages = [json.loads(f.payload) for f in self._parser.feed(self.stream.read(1 << 20))]
+        return [(m["channel"], m.get("message", m["type"])) for m in messages]
+
+    def reconnect(self, after_ms: int) -> None: ...
+
+    def dismiss(self) -> None: ...
+
+
+class Bench:
+    def __init__(self, *, max_subscriptions: int = 2) -> None:
+        self.loop = HandLoop()
+        self.loop.start()
+        settings = Settings(
+            max_connections=2,
+            max_subscriptions=max_subscriptions,
+            namespaces={"now": NamespaceSettings(history_size=0)},
+        )
+        namespaces = settings.channel_namespaces()
+        self.broker = RecordingBroker(
+            namespaces,
+            history_bytes=1 << 20,
+            max_channels=10,
+            idempotency_ttl=60.0,
+            max_idempotency_keys=10,
+            now_ms=lambda: 1000,
+        )
+        self.node = Node(settings, self.broker, namespaces, now_ms=lambda: 1000, clock=lambda: 0.0)
+
+    def connect(self) -> FakeConnection:
+        stream = FakeStream(capacity=1000)
+        connection = FakeConnection(self.node.sink(stream, NATIVE), stream)
+        self.node.connected(connection)
+        return connection
+
+    def subscribe(self, connection: FakeConnection, channel: str, since: Since) -> Any:
+        return self.loop.create_task(
+            self.node.subscribe(connection.sink, channel, since, connection.listener)
+        )
+
+    def follow(
+        self,
+        connection: FakeConnection,
+        pattern: str,
+        start_of: Callable[[str], Since] = lambda channel: Latest(),
+    ) -> Any:
+        return self.loop.create_task(
+            self.node.subscribe_pattern(
+                connection.sink, Pattern.parse(pattern), start_of, connection.listener
+            )
+        )
+
+    def publish(self, message: str, channel: str = "a", **more: Any) -> Any:
+        notification = Notification.parse({"message": message})
+        return self.loop.complete(self.node.publish(notification, channel, producer="p", **more))
+
+    def forgotten(self) -> bool:
+        self.loop.run()
+        backfill = self.node._backfill
+        return not (self.node._hub.feeds or backfill._opened or backfill._warmed)
+
+    def end(self) -> None:
+        self.loop.run()
+        self.loop.stop()
