@@ -51,6 +51,10 @@ class Ring:
     def overfull(self) -> bool:
         return self.size > self._max_bytes
 
+    def crowded(self, start: int) -> bool:
+        """Whether what is from ``start`` on fills half of it, reckoned by the average item."""
+        return 2 * (self.end - start) * self.size > self._max_bytes * len(self._items)
+
     def __getitem__(self, sequence: int) -> Prepared:
         assert sequence >= self.base
         return self._items[sequence - self.base]
