@@ -9,7 +9,7 @@ import asyncio
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -27,6 +27,8 @@ class FaultProxy:
         self.target_port = target_port
         self.port = 0
         self.accepted = 0
+        # For each connection to come, how many bytes its client gets before both ends are reset.
+        self.allowances: Iterator[int] = iter(())
         self._refusing = False
         self._loop = asyncio.new_event_loop()
         self._flowing = asyncio.Event()
@@ -120,20 +122,31 @@ class FaultProxy:
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", self.target_port)
+        allowance = next(self.allowances, None)
         try:
             async with asyncio.TaskGroup() as pumps:
                 pumps.create_task(self._pump(reader, back))
-                pumps.create_task(self._pump(there, writer))
+                pumps.create_task(self._pump(there, writer, allowance))
         except* ConnectionError:
             pass
         finally:
             _reset(back)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        allowance: int | None = None,
+    ) -> None:
         while data := await reader.read(CHUNK):
             await self._flowing.wait()
-            writer.write(data)
+            writer.write(data[:allowance])
             await writer.drain()
+            if allowance is not None:
+                allowance -= len(data)
+                if allowance <= 0:
+                    await asyncio.sleep(0.01)  # a reset overtakes what the peer has not read
+                    raise ConnectionResetError
         await self._flowing.wait()
         if writer.can_write_eof():
             writer.write_eof()

@@ -53,6 +53,18 @@ def test_bytes_pass_and_the_end_is_passed_on(proxy: FaultProxy) -> None:
         assert client.recv(1) == b""
 
 
+def test_allowance_is_what_passes_before_the_reset(proxy: FaultProxy) -> None:
+    proxy.allowances = iter([3])
+    with connect(proxy) as client:
+        client.sendall(b"hello")
+        assert client.recv(3, socket.MSG_WAITALL) == b"hel"
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+    with connect(proxy) as client:
+        client.sendall(b"hello")
+        assert client.recv(5, socket.MSG_WAITALL) == b"hello"
+
+
 def test_cut_resets_and_the_next_connection_works(proxy: FaultProxy) -> None:
     with connect(proxy) as client:
         client.sendall(b"x")

@@ -1,0 +1,151 @@
+"""What the server answers to requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from notifier.client.notification import Gap, Notification
+from notifier.errors import NotifierError
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A notification was stored and announced.
+
+    :param position: its place in the channel; ``None`` in an ephemeral one.
+    :param subscribers: connections to the answering node that follow the channel.
+    :param repeated: it had been stored before, under the same id.
+    """
+
+    id: str
+    channel: str
+    position: str | None
+    subscribers: int
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One of many that was not stored.
+
+    :param line: its number among them, from 1.
+    """
+
+    line: int
+    error: NotifierError
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What became of many.
+
+    :param lines: how many were sent.
+    :param stored: how many of them are stored now and were not before.
+    :param repeated: how many had been stored before under the same id, also by an earlier try.
+    :param failures: the first hundred.
+    """
+
+    lines: int = 0
+    stored: int = 0
+    repeated: int = 0
+    failed: int = 0
+    failures: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A stretch of a channel's history.
+
+    :param position: the newest of the channel; ``None`` in an ephemeral one.
+    :param recovered: whether all that was asked for is there; if not, ``gap`` says what is
+        missing.
+    :param next: the ``since`` of the next page (``before`` where the newest come first);
+        ``None`` on the last.
+    """
+
+    channel: str
+    position: str | None
+    recovered: bool | None
+    publications: tuple[Notification, ...]
+    gap: Gap | None = None
+    next: str | None = None
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> Page:
+        channel, gap = answer["channel"], answer.get("gap")
+        return cls(
+            channel=channel,
+            position=answer["position"],
+            recovered=answer["recovered"],
+            publications=tuple(
+                Notification({"type": "notification", "channel": channel, **one})
+                for one in answer["publications"]
+            ),
+            gap=None if gap is None else Gap(channel, gap.get("after"), gap["before"]),
+            next=answer.get("next"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel as the server sees it.
+
+    :param position: of its newest publication; ``None`` where it only has subscribers.
+    :param publications: how many its history holds.
+    :param size: bytes they take.
+    :param time: of the newest.
+    :param subscribers: connections to the answering node that follow it.
+    """
+
+    name: str
+    position: str | None
+    publications: int
+    size: int
+    time: datetime | None
+    subscribers: int
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> Channel:
+        time = answer.get("time")
+        return cls(
+            name=answer["channel"],
+            position=answer["position"],
+            publications=answer["publications"],
+            size=answer["bytes"],
+            time=None if time is None else datetime.fromisoformat(time),
+            subscribers=answer["subscribers"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A connection that follows a channel."""
+
+    connection: str
+    transport: str
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Who is on a channel.
+
+    :param members: ``None`` where there are too many to name.
+    """
+
+    channel: str
+    count: int
+    members: tuple[Member, ...] | None
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> Presence:
+        members = answer["members"]
+        return cls(
+            channel=answer["channel"],
+            count=answer["count"],
+            members=None
+            if members is None
+            else tuple(Member(one["connection"], one["transport"]) for one in members),
+        )

@@ -1,0 +1,207 @@
+"""A client of one server."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
+
+from notifier.client.answers import Channel, Page, Presence, Receipt, Summary
+from notifier.client.failures import BadAnswer
+from notifier.client.notification import Change, Gap, Notification
+from notifier.client.publisher import Lines, Publisher, new_id
+from notifier.client.requests import Answer, Requests
+from notifier.client.subscription import Subscription
+
+T = TypeVar("T")
+
+
+class Fields(TypedDict, total=False):
+    """A notification's own fields; the rules of each are the server's."""
+
+    id: str
+    title: str
+    priority: int | str
+    tags: Sequence[str] | str
+    click: str
+    icon: str
+    actions: Sequence[Mapping[str, Any]]
+    data: Any
+    key: str
+    expires: str | float
+    content_type: str
+
+
+class Client:
+    """Made by :func:`notifier.client.connect`."""
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+        self._subscriptions: set[Subscription[Any]] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End every subscription, and let go of what is under way."""
+        for subscription in list(self._subscriptions):
+            await subscription.aclose()
+        self._requests.close()
+
+    @overload
+    def subscribe(
+        self,
+        *channels: str,
+        since: str | None = None,
+        reconnect: bool = True,
+        on_gap: None = None,
+        on_change: Callable[[Change], object] | None = None,
+    ) -> Subscription[Notification | Gap]: ...
+
+    @overload
+    def subscribe(
+        self,
+        *channels: str,
+        since: str | None = None,
+        reconnect: bool = True,
+        on_gap: Callable[[Gap], object],
+        on_change: Callable[[Change], object] | None = None,
+    ) -> Subscription[Notification]: ...
+
+    def subscribe(
+        self,
+        *channels: str,
+        since: str | None = None,
+        reconnect: bool = True,
+        on_gap: Callable[[Gap], object] | None = None,
+        on_change: Callable[[Change], object] | None = None,
+    ) -> Subscription[Any]:
+        """Follow channels and patterns, over a connection of their own.
+
+        :param since: where to begin: ``latest`` (default), ``all``, ``-20``, ``10m``, a time, a
+            position, or the token of an earlier subscription. Later connections resume.
+        :param reconnect: come back when the connection is lost.
+        :param on_gap: is called with each :class:`Gap`, in its place; without, the iteration
+            yields them between the notifications.
+        :param on_change: is called with each :class:`Change` of the connection.
+        """
+        if not channels:
+            raise TypeError("name at least one channel")
+        subscription: Subscription[Any] = Subscription(
+            self._requests,
+            tuple(dict.fromkeys(channels)),
+            since=since,
+            reconnect=reconnect,
+            on_gap=on_gap,
+            on_change=on_change,
+            on_end=self._subscriptions.discard,
+        )
+        self._subscriptions.add(subscription)
+        return subscription
+
+    async def publish(
+        self,
+        channel: str,
+        message: str | None = None,
+        *,
+        content: bytes | None = None,
+        **fields: Unpack[Fields],
+    ) -> Receipt:
+        """Publish, and return when it is stored and announced.
+
+        It is sent again when the connection breaks or the server can't answer just now. It has
+        an ``id``, given or made, under which it is stored once.
+
+        :param content: bytes, told apart by ``content_type``.
+        :raises NotifierError: the server refused it.
+        :raises Unreachable: no answer, also when tried again; whether it is stored is not known.
+        """
+        sent: dict[str, Any] = {"channel": channel, "id": new_id(), **fields}
+        if message is not None:
+            sent["message"] = message
+        if content is not None:
+            sent["data_base64"] = base64.b64encode(content).decode()
+            sent.setdefault("content_type", "application/octet-stream")
+        body = json.dumps(sent, ensure_ascii=False).encode()
+        answer = await self._requests.post("notify", body=body, content_type="application/json")
+        repeated = answer.headers.get("Idempotent-Replayed") == "true"
+        return _read(answer, lambda found: Receipt(**found, repeated=repeated))
+
+    async def publish_many(
+        self, lines: Lines, *, on_progress: Callable[[Summary], object] | None = None
+    ) -> Summary:
+        """Publish all that an iterable or an async iterable gives: objects, or lines of NDJSON.
+
+        Each names its ``channel``. They are published in order while the source still gives, in
+        bounded memory, and a fast source waits for the server. One that the server refuses
+        doesn't keep the others from being stored. Each has an ``id``, given or made, so that it
+        is stored once even if it had to be sent again.
+
+        A plain iterable must not wait for anything, or everything waits with it.
+
+        :param on_progress: is called with the :class:`Summary` so far, again and again.
+        :raises Interrupted: the server can't be reached, or the source raised; it tells how far
+            it came.
+        """
+        return await Publisher(self._requests, on_progress=on_progress).publish(lines)
+
+    async def history(
+        self,
+        channel: str,
+        *,
+        since: str | None = None,
+        before: str | None = None,
+        limit: int | None = None,
+        order: Literal["oldest", "newest"] | None = None,
+        key: str | None = None,
+    ) -> Page:
+        """Read a page of what a channel has kept.
+
+        :param since: where to begin; ``all`` by default.
+        :param before: a position to stop short of.
+        :param limit: publications on the page.
+        :param order: which come first, and are on the first page.
+        :param key: only those with this key.
+        """
+        asked = {"since": since, "before": before, "limit": limit, "order": order, "key": key}
+        answer = await self._requests.get("channels", channel, "history", query=asked.items())
+        return _read(answer, Page.of)
+
+    async def channels(self, pattern: str | None = None) -> list[Channel]:
+        """All channels, or those that match, sorted by name."""
+        found: list[Channel] = []
+        after: str | None = None
+        while True:
+            query = {"pattern": pattern, "after": after}
+            answer = await self._requests.get("channels", query=query.items())
+            page, after = _read(
+                answer, lambda a: ([Channel.of(one) for one in a["channels"]], a["next"])
+            )
+            found += page
+            if after is None:
+                return found
+
+    async def presence(self, channel: str) -> Presence:
+        """Who is on a channel.
+
+        :raises PresenceOff: its namespace does not show it.
+        """
+        answer = await self._requests.get("channels", channel, "presence")
+        return _read(answer, Presence.of)
+
+
+def _read(answer: Answer, read: Callable[[Any], T]) -> T:
+    try:
+        return read(answer.content)
+    except (TypeError, KeyError, ValueError) as error:
+        raise BadAnswer(f"the server's answer can't be read: {error!r}") from error

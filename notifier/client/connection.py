@@ -1,0 +1,181 @@
+"""One WebSocket that speaks the native protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tornado.websocket import (
+    WebSocketClientConnection,
+    WebSocketClosedError,
+    WebSocketError,
+    websocket_connect,
+)
+
+from notifier.client.failures import BadAnswer, Dismissed, Unreachable, dismisses, refusal
+from notifier.client.requests import Requests, translated
+
+_PATIENCE = 1.5  # how many of the server's ping intervals may pass without a word
+_ANSWER_TIMEOUT = 10.0
+_FAREWELL = 1.0
+_GRAIN = 0.05  # clocks round
+_MAX_HELD_BYTES = 1024 * 1024
+# The server bounds messages; this bounds what a server that doesn't can make us hold.
+_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+
+
+class Connection:
+    """A WebSocket, from its handshake to its close.
+
+    It doubts a silent server: nothing heard for one and a half of its ping intervals, it asks
+    for a sign of life, and without one it is lost.
+    """
+
+    def __init__(self, socket: WebSocketClientConnection, *, timeout: float) -> None:
+        self._socket = socket
+        self._timeout = min(timeout, _ANSWER_TIMEOUT)
+        self._stream = socket.stream
+        self._waiting_since: float | None = None
+        self._loop = asyncio.get_running_loop()
+        self._watching: asyncio.Task[None] | None = None
+        self._silent = False
+        self._ended = False
+        self._held: deque[tuple[dict[str, Any], int]] = deque()
+
+    @classmethod
+    async def open(cls, requests: Requests) -> Connection:
+        """:raises NotifierError: the server refuses; any :class:`ClientError`."""
+        opening = asyncio.ensure_future(
+            websocket_connect(requests.handshake(), max_message_size=_MAX_MESSAGE_BYTES)
+        )
+        try:
+            # Shielded: a handshake that is given up succeeds all the same, and is closed then.
+            return cls(await asyncio.shield(opening), timeout=requests.timeout)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_late)
+            raise
+        except WebSocketError as error:
+            raise BadAnswer(f"{requests.address} speaks no WebSocket: {error}") from None
+        except Exception as error:
+            problem = translated(error, requests.address)
+            if problem is error:
+                raise
+            raise problem from error
+
+    async def ask(self, commands: Iterable[Mapping[str, Any]], *, until: str) -> None:
+        """Send commands, and wait for the answer to the one with the ref ``until``.
+
+        What comes in the meantime is held for :meth:`receive`, ``subscribed`` before the rest:
+        so it is known where each channel begins before anything of one is handled. If it becomes
+        much, the other answers are not waited for.
+
+        :raises NotifierError: one of them was refused.
+        """
+        for command in commands:
+            await self.send(command)
+        rest: list[tuple[dict[str, Any], int]] = []
+        size = 0
+        while size < _MAX_HELD_BYTES:
+            message, length = await self._next()
+            size += length
+            if message["type"] == "error":
+                raise refusal(message)
+            first = message["type"] in ("welcome", "subscribed")
+            (self._held if first else rest).append((message, length))
+            if message["type"] == "reply" and message.get("ref") == until:
+                break
+        self._held += rest
+
+    async def receive(self) -> tuple[dict[str, Any], int]:
+        """The next message, and its length.
+
+        :raises Unreachable: the connection was lost.
+        :raises Dismissed: it was closed for good.
+        :raises BadAnswer: what came is no message.
+        """
+        return self._held.popleft() if self._held else await self._next()
+
+    async def _next(self) -> tuple[dict[str, Any], int]:
+        self._waiting_since = self._loop.time()
+        try:
+            text = await self._socket.read_message()
+        finally:
+            self._waiting_since = None
+        if text is None:
+            self._ended = True
+            raise self._lost()
+        try:
+            message = json.loads(text)
+            if message["type"] == "welcome" and self._watching is None:
+                interval = float(message["ping_interval_ms"]) / 1000
+                self._watching = asyncio.create_task(self._watch(interval * _PATIENCE))
+        except (ValueError, TypeError, KeyError):
+            raise BadAnswer("what came over the WebSocket is no message of a notifier") from None
+        return message, len(text)
+
+    async def send(self, message: Mapping[str, Any]) -> None:
+        """:raises Unreachable: the connection was lost."""
+        try:
+            await self._socket.write_message(json.dumps(message, ensure_ascii=False))
+        except WebSocketClosedError:
+            raise self._lost() from None
+
+    def abort(self) -> None:
+        """Cut it off; who receives is told."""
+        self._stream.close()
+
+    async def close(self) -> None:
+        """Say farewell and be gone, whatever the server does."""
+        if self._watching is not None:
+            self._watching.cancel()
+        self._socket.close(1000)
+        try:
+            async with asyncio.timeout(_FAREWELL):
+                while not self._ended:
+                    self._ended = await self._socket.read_message() is None
+        except TimeoutError:
+            pass
+        finally:
+            self._stream.close()
+
+    def _lost(self) -> Exception:
+        code, reason = self._socket.close_code, self._socket.close_reason or ""
+        if dismisses(code):
+            return Dismissed(code or 0, reason)
+        if self._silent:
+            return Unreachable("the connection was lost: the server did not answer")
+        if code is None:
+            return Unreachable("the connection was lost")
+        return Unreachable(f"the server closed the connection: {reason or 'no reason'} ({code})")
+
+    async def _watch(self, limit: float) -> None:
+        """End a connection on which the server has fallen silent."""
+        while True:
+            if self._silence() < limit:
+                await asyncio.sleep(max(_GRAIN, limit - self._silence()))
+                continue
+            try:
+                await self._socket.write_message('{"type":"ping"}')
+            except WebSocketClosedError:
+                return  # whoever receives hears of it
+            asked = self._loop.time()
+            await asyncio.sleep(self._timeout)
+            # Only one who is waiting has heard nothing: a slow reader has not looked.
+            if self._waiting_since is not None and self._waiting_since <= asked:
+                self._silent = True
+                self._stream.close()
+                return
+
+    def _silence(self) -> float:
+        since = self._waiting_since
+        return 0.0 if since is None else self._loop.time() - since
+
+
+def _close_late(opening: asyncio.Future[WebSocketClientConnection]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        socket = opening.result()
+        socket.close()
+        socket.stream.close()

@@ -1,0 +1,168 @@
+"""What a server's messages mean for a subscription: no sockets, no tasks.
+
+It asks for channels, each from where it was left, and turns messages into entries. What a
+connection delivers again, because the one before had delivered it as well, is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from notifier.channels import Pattern, is_pattern
+from notifier.client.failures import refusal
+from notifier.client.notification import Change, Gap, Notification
+from notifier.client.positions import Place, Positions, Step
+from notifier.instants import parse_instant
+
+# Refs of our pings. Commands are answered in order, so their answers tell where we are:
+ATTACHED = "attached"  # everything is subscribed
+LEAVE = "leave"  # nothing is on its way that was sent before
+
+_REMEMBERED_IDS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one message brings: something for the reader, or a step, or both."""
+
+    item: Notification | Gap | Change | None = None
+    step: Step | None = None
+
+
+class Reader:
+    """One subscription's side of the conversation, across its connections."""
+
+    def __init__(self, names: tuple[str, ...], *, since: str | None) -> None:
+        self._names = names
+        self._since = since
+        self._positions = Positions(names)
+        self._connection = 0
+        self._joined: set[str] = set()  # on the present connection
+        self._ids: dict[str, int] = {}  # of ephemeral channels -> the connection it came on
+
+    def commands(self) -> Iterator[dict[str, Any]]:
+        """What to ask a new connection for, to go on where we are."""
+        patterns = [name for name in self._names if is_pattern(name)]
+        named = [name for name in self._names if name not in patterns]
+        asked: list[tuple[str, str | None]] = []
+        for name in named:
+            settled = name in self._positions.settled
+            asked.append((name, self._positions.get(name) if settled else self._since))
+        for pattern in patterns:
+            if pattern not in self._positions.settled:
+                asked.append((pattern, self._since))
+                continue
+            token, left_out = self._positions.token(self._brought_by(pattern))
+            # Those that found no room in the token, by their own names.
+            asked += [(channel, self._positions.get(channel)) for channel in left_out]
+            asked.append((pattern, token))
+        for ref, (name, since) in enumerate(asked):
+            command: dict[str, Any] = {"type": "subscribe", "channel": name, "ref": ref}
+            yield command if since is None else command | {"since": since}
+        yield {"type": "ping", "ref": ATTACHED}
+
+    def begin(self) -> None:
+        """What is read from now on comes over another connection."""
+        self._connection += 1
+        self._joined.clear()
+
+    def read(self, message: dict[str, Any]) -> Iterator[Entry]:
+        """
+        :raises NotifierError: a channel was refused.
+        :raises ValueError, KeyError, TypeError: it is no message of a notifier.
+        """
+        match message["type"]:
+            case "notification":
+                yield from self._notification(message)
+            case "subscribed":
+                yield from self._subscribed(message)
+            case "gap":
+                yield from self._gap(message)
+            case "welcome" if "time" in message:
+                yield self._step(Step(time_ms=parse_instant(message["time"])))
+            case "reply":
+                yield self._step(Step(time_ms=parse_instant(message["result"]["time"])))
+                if message.get("ref") == ATTACHED:
+                    yield Entry(Change("open"))
+            case "unsubscribed" if message["code"]:
+                reason = {"message": message["reason"], "channel": message["channel"]}
+                raise refusal({"code": message["code"], **reason})
+            case "error":
+                raise refusal(message)
+
+    def _step(self, step: Step, item: Notification | Gap | None = None) -> Entry:
+        self._positions.advance(step)
+        return Entry(item, step)
+
+    def _notification(self, message: dict[str, Any]) -> Iterator[Entry]:
+        channel, position = message["channel"], message["position"]
+        if position is None:
+            if self._is_repeated(message["id"]):
+                return
+            place = None
+        else:
+            place = Place.parse(position)
+            here = self._positions.places.get(channel)
+            if here is not None and here.covers(place):
+                return
+        step = Step(channel, place, time_ms=parse_instant(message["time"]))
+        yield self._step(step, Notification(message))
+
+    def _is_repeated(self, id_: str) -> bool:
+        """Whether a connection before this one brought it: without a position, ids must tell."""
+        first = self._ids.setdefault(id_, self._connection)
+        if len(self._ids) > _REMEMBERED_IDS:
+            del self._ids[next(iter(self._ids))]
+        return first != self._connection
+
+    def _subscribed(self, message: dict[str, Any]) -> Iterator[Entry]:
+        channel = message["channel"]
+        if is_pattern(channel):
+            gone = self._brought_by(channel) - self._joined
+            yield self._step(Step(settled=channel, gone=gone))
+            return
+        self._joined.add(channel)
+        settled = channel if channel in self._names else None
+        if message["position"] is None:
+            yield self._step(Step(channel, None, settled=settled))
+            return
+        place, gap = Place.parse(message["position"]), message.get("gap")
+        here = self._positions.places.get(channel)
+        if here is not None and here.covers(place) and not _rolled_back(gap):
+            # It begins before the point that the connection before it had reached by now.
+            place = here
+        news = None if gap is None else self._news(channel, gap)
+        yield self._step(Step(channel, place, settled=settled), news)
+
+    def _gap(self, message: dict[str, Any]) -> Iterator[Entry]:
+        gap = self._news(message["channel"], message)
+        if gap is not None:
+            before = Place.parse(gap.before)
+            place = Place(before.epoch, before.offset - 1)
+            yield self._step(Step(message["channel"], place), gap)
+
+    def _news(self, channel: str, gap: dict[str, Any]) -> Gap | None:
+        """The gap, as far as we have not had what it misses over another connection."""
+        after, before = gap.get("after"), Place.parse(gap["before"])
+        here = self._positions.places.get(channel)
+        if here is not None and not _rolled_back(gap):
+            if here.covers(Place(before.epoch, before.offset - 1)):
+                return None
+            if after is not None and here.covers(Place.parse(after)):
+                after = str(here)
+        return Gap(channel, after, str(before))
+
+    def _brought_by(self, pattern: str) -> frozenset[str]:
+        """The channels that are followed because of the pattern."""
+        matches = Pattern.parse(pattern).matches
+        channels = self._positions.places.keys() - set(self._names)
+        return frozenset(channel for channel in channels if matches(channel))
+
+
+def _rolled_back(gap: dict[str, Any] | None) -> bool:
+    """Whether the log ends before the place we had in it: what follows there is new."""
+    if gap is None or gap.get("after") is None:
+        return False
+    return Place.parse(gap["after"]).covers(Place.parse(gap["before"]))

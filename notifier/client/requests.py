@@ -1,0 +1,169 @@
+"""HTTP requests and the handshakes of WebSockets, tried again where that is safe."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
+from tornado.httputil import HTTPHeaders
+from tornado.iostream import StreamClosedError
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
+
+from notifier import __version__
+from notifier.client.address import Address
+from notifier.client.backoff import Backoff
+from notifier.client.failures import BadAnswer, Unreachable, is_temporary, refusal
+
+_FIRST_DELAY = 0.25
+_CONNECT_TIMEOUT = 10.0
+_AT_ONCE = 100
+_SHOWN = 200  # characters of an answer that is none of ours
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of success.
+
+    :param content: its JSON.
+    """
+
+    content: Any
+    headers: Mapping[str, str]
+
+
+class Requests:
+    """How this program asks this server."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        headers: Mapping[str, str],
+        timeout: float,
+        retries: int,
+        max_delay: float,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self.address = address
+        self.timeout = timeout
+        self.max_delay = max_delay
+        self._headers = dict(headers)
+        self._retries = retries
+        self._tls = tls
+        self._http: AsyncHTTPClient | None = None
+
+    def close(self) -> None:
+        if self._http is not None:
+            self._http.close()
+            self._http = None
+
+    async def get(self, *path: str, query: Iterable[tuple[str, str | int | None]] = ()) -> Answer:
+        """Read a resource."""
+        return await self._persist(self._request(self.address.page(*path, query=query), "GET"))
+
+    async def post(self, *path: str, body: bytes, content_type: str) -> Answer:
+        """Send what is safe to send again.
+
+        :raises NotifierError: the server refused it.
+        :raises Unreachable: no answer, also when tried again.
+        :raises BadAnswer: the answer is none of a notifier.
+        """
+        request = self._request(self.address.page(*path), "POST", {"Content-Type": content_type})
+        request.body = body
+        return await self._persist(request)
+
+    def handshake(self) -> HTTPRequest:
+        """The request that opens a WebSocket."""
+        return self._request(self.address.socket, "GET")
+
+    def _request(
+        self, url: str, method: str, headers: Mapping[str, str] | None = None
+    ) -> HTTPRequest:
+        return HTTPRequest(
+            url,
+            method,
+            headers=HTTPHeaders({**self._headers, **(headers or {})}),
+            user_agent=f"notifier/{__version__}",
+            connect_timeout=min(_CONNECT_TIMEOUT, self.timeout),
+            request_timeout=self.timeout,
+            follow_redirects=False,
+            ssl_options=self._tls,
+        )
+
+    async def _persist(self, request: HTTPRequest) -> Answer:
+        backoff = Backoff(_FIRST_DELAY, self.max_delay)
+        while True:
+            try:
+                return await self._once(request)
+            except Exception as problem:
+                if backoff.tries >= self._retries or not is_temporary(problem):
+                    raise
+                wait = backoff.next(getattr(problem, "retry_after", 0.0))
+            await asyncio.sleep(wait)
+
+    async def _once(self, request: HTTPRequest) -> Answer:
+        if self._http is None:
+            # Not whatever the program has configured: a curl would heed other settings.
+            self._http = SimpleAsyncHTTPClient(force_instance=True, max_clients=_AT_ONCE)
+        try:
+            response = await self._http.fetch(request)
+        except Exception as error:
+            problem = translated(error, self.address)
+            if problem is error:
+                raise
+            raise problem from error
+        try:
+            return Answer(json.loads(response.body), response.headers)
+        except ValueError:
+            raise _stranger(response, self.address) from None
+
+
+def translated(error: Exception, address: Address) -> Exception:
+    """What a failed request or handshake means."""
+    match error:
+        case HTTPClientError(response=HTTPResponse() as response) if error.code != 599:
+            problem = _refusal(response)
+            if problem is None:
+                return _stranger(response, address)
+            return problem
+        case ssl.SSLCertVerificationError():
+            return BadAnswer(f"{address} is not to be trusted: {error.verify_message}")
+        case HTTPClientError():
+            return Unreachable(f"cannot reach {address}: {error.message}")
+        case StreamClosedError(real_error=BaseException() as real):
+            return (
+                translated(real, address)
+                if isinstance(real, OSError)
+                else Unreachable(f"cannot reach {address}: {real}")
+            )
+        case StreamClosedError():
+            return Unreachable(f"cannot reach {address}: the connection was closed")
+        case OSError():
+            return Unreachable(f"cannot reach {address}: {error.strerror or error}")
+    return error
+
+
+def _refusal(response: HTTPResponse) -> Exception | None:
+    """The server's refusal; None if it is somebody else's."""
+    try:
+        error = dict(json.loads(response.body)["error"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    text = response.headers.get("Retry-After", "")
+    if text.isascii() and text.isdigit():
+        error["retry_after"] = float(text)
+    return refusal(error)
+
+
+def _stranger(response: HTTPResponse, address: Address) -> BadAnswer:
+    text = response.body.decode("utf-8", "replace")[:_SHOWN].strip()
+    shown = f": {text}" if text else ""
+    return BadAnswer(
+        f"{address} answered {response.code} {response.reason}, as no notifier does{shown}",
+        status=response.code,
+    )
