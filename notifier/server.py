@@ -16,8 +16,7 @@ from tornado.netutil import bind_sockets
 from handlers.routes import application
 from notifier import logs
 from notifier.assets import static_path
-from notifier.brokers.memory import MemoryBroker
-from notifier.channels import Namespaces
+from notifier.brokers.choice import broker_of
 from notifier.config import Settings
 from notifier.drain import FAREWELL_SECONDS, Drain, by_chance
 from notifier.node import Node, wall_clock_ms
@@ -46,7 +45,7 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         namespaces = settings.channel_namespaces()
         self.settings = settings
-        self._broker = _memory_broker(settings, namespaces)
+        self._broker = broker_of(settings, namespaces, wall_clock_ms)
         self.node = Node(settings, self._broker, namespaces)
         self._http = HTTPServer(
             application(self.node, static_path()),
@@ -76,11 +75,17 @@ class Server:
         """Listen.
 
         :raises OSError: the address can't be had.
+        :raises CannotOpen: nor can the broker.
         """
         self._sockets = bind_sockets(
             self.settings.port, address=self.settings.host, backlog=BACKLOG
         )
-        await self._broker.open()
+        try:
+            await self._broker.open()
+        except BaseException:
+            for listening in self._sockets:
+                listening.close()
+            raise
         self._sweeper = asyncio.create_task(self._sweep())
         self._http.add_sockets(self._sockets)
         logs.event(log, logging.INFO, "server.listening", url=self.url)
@@ -126,17 +131,6 @@ class Server:
                 logs.event(log, logging.ERROR, "sweep.failed", exc_info=error)
                 more = False
             await asyncio.sleep(0 if more else SWEEP_SECONDS)
-
-
-def _memory_broker(settings: Settings, namespaces: Namespaces) -> MemoryBroker:
-    return MemoryBroker(
-        namespaces,
-        history_bytes=settings.history_bytes,
-        max_channels=settings.max_channels,
-        idempotency_ttl=settings.idempotency_ttl,
-        max_idempotency_keys=settings.max_idempotency_keys,
-        now_ms=wall_clock_ms,
-    )
 
 
 def allow_files(connections: int) -> None:

@@ -38,6 +38,10 @@ def _greet(url: str) -> None:
             "notifier serve --host 0.0.0.0 --allowed-hosts push.example.org",
             "for others, under a name of its own",
         ),
+        (
+            "notifier serve --broker sqlite:notifier.db",
+            "with a history that outlives the process",
+        ),
         ("NOTIFIER_HISTORY_TTL=2d notifier serve", "a setting from the environment"),
         ("notifier serve --config notifier.toml", "settings from a file"),
     ],
@@ -58,10 +62,13 @@ def command(config: Path | None, **flags: Any) -> None:
         logs.event(_log, logging.WARNING, "config.unknown_variable", variable=name, **facts)
 
     # Late, since it brings Tornado: help and bad settings need not wait for it.
+    from notifier.brokers.base import CannotOpen
     from notifier.server import run
 
     try:
         code = run(loaded.settings, greet=_greet)
+    except CannotOpen as error:
+        raise fail(Exit.REFUSED, str(error)) from None
     except OSError as error:
         address = f"{loaded.settings.host}:{loaded.settings.port}"
         raise fail(Exit.REFUSED, f"cannot serve on {address}: {error.strerror or error}") from None

@@ -34,7 +34,8 @@ from notifier.config.values import (
 )
 
 PREFIX = "NOTIFIER_"
-_BROKER_SCHEMES = ("memory",)
+# How the URL of each kind of broker is written.
+_BROKERS = {"memory": "memory:", "sqlite": "sqlite:PATH"}
 
 _KiB, _MiB = 1024, 1024 * 1024
 _DAY = 86400.0
@@ -99,7 +100,10 @@ class Settings(BaseSettings):
     )
 
     broker: str = _setting(
-        "Broker", "memory:", "URL of the broker; memory: keeps everything inside this process."
+        "Broker",
+        "memory:",
+        "URL of the broker: memory: keeps everything inside this process, sqlite:PATH in a file "
+        "that outlives it, such as sqlite:/var/lib/notifier/notifier.db.",
     )
 
     history_size: int = _setting(
@@ -115,7 +119,8 @@ class Settings(BaseSettings):
     history_bytes: Size = _setting(
         "History",
         64 * _MiB,
-        "Memory for the history of all channels; the least recently used are trimmed first.",
+        "Memory, or disk, for the history of all channels; the least recently used are trimmed "
+        "first.",
         ge=0,
     )
     idempotency_ttl: Duration = _setting(
@@ -163,6 +168,12 @@ class Settings(BaseSettings):
     max_channels: int = _setting("Limits", 100_000, "Channels the broker keeps.", ge=1)
     max_idempotency_keys: int = _setting(
         "Limits", 200_000, "Idempotency keys remembered; the oldest are forgotten first.", ge=1
+    )
+    max_unwritten_bytes: Size = _setting(
+        "Limits",
+        16 * _MiB,
+        "Publications that may wait for the broker's disk; more are refused for the moment.",
+        ge=1,
     )
     max_batch: int = _setting("Limits", 1000, "Notifications in one array.", ge=1)
     max_channels_per_notification: int = _setting(
@@ -237,10 +248,15 @@ class Settings(BaseSettings):
     @field_validator("broker")
     @classmethod
     def _known_broker(cls, url: str) -> str:
-        scheme, colon, _ = url.partition(":")
-        if not colon or scheme not in _BROKER_SCHEMES:
-            known = ", ".join(f"{scheme}:" for scheme in _BROKER_SCHEMES)
+        scheme, colon, rest = url.partition(":")
+        if not colon or scheme not in _BROKERS:
+            known = ", ".join(_BROKERS.values())
             raise ValueError(f"no broker of this kind is known; supported: {known}")
+        if scheme == "sqlite" and (not rest or rest.startswith(("//", ":")) or "\0" in rest):
+            raise ValueError(
+                "write sqlite: and the path of a file, such as sqlite:notifier.db or "
+                "sqlite:/var/lib/notifier/notifier.db"
+            )
         return url
 
     def channel_namespaces(self) -> Namespaces:

@@ -115,7 +115,10 @@ def test_bad_value_names_source_value_and_rule(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("key", "text", "rule"),
     [
-        ("broker", "redis://h", "no broker of this kind is known; supported: memory:"),
+        ("broker", "redis://h", "no broker of this kind is known; supported: memory:, sqlite:PATH"),
+        ("broker", "sqlite:", "such as sqlite:notifier.db"),
+        ("broker", "sqlite:///notifier.db", "such as sqlite:notifier.db"),
+        ("broker", "sqlite::memory:", "such as sqlite:notifier.db"),
         ("broker", "memory", "no broker of this kind"),
         ("port", "eighty", "must be a whole number"),
         ("port", "1.5", "must be a whole number"),

@@ -73,7 +73,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         # One file has one lock, whatever names lead to it.
-        self.path = path.expanduser().resolve()
+        self.path = Path(os.path.expanduser(path)).resolve()
         self._lock: int | None = None
         self._identity: tuple[int, int] | None = None
 

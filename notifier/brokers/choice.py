@@ -1,0 +1,39 @@
+"""From the broker's URL to the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from notifier.brokers.base import Broker
+from notifier.brokers.memory import MemoryBroker
+from notifier.brokers.sqlite.broker import SqliteBroker
+from notifier.channels import Namespaces
+from notifier.config import Settings
+
+
+def broker_of(settings: Settings, namespaces: Namespaces, now_ms: Callable[[], int]) -> Broker:
+    """The broker that the settings ask for, not yet opened."""
+    scheme, _, rest = settings.broker.partition(":")
+    match scheme:
+        case "memory":
+            return MemoryBroker(
+                namespaces,
+                history_bytes=settings.history_bytes,
+                max_channels=settings.max_channels,
+                idempotency_ttl=settings.idempotency_ttl,
+                max_idempotency_keys=settings.max_idempotency_keys,
+                now_ms=now_ms,
+            )
+        case "sqlite":
+            return SqliteBroker(
+                Path(rest),
+                namespaces,
+                history_bytes=settings.history_bytes,
+                max_channels=settings.max_channels,
+                idempotency_ttl=settings.idempotency_ttl,
+                max_idempotency_keys=settings.max_idempotency_keys,
+                max_unwritten_bytes=settings.max_unwritten_bytes,
+                now_ms=now_ms,
+            )
+    raise AssertionError(f"{settings.broker} is no setting's value")
