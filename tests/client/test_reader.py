@@ -1,0 +1,173 @@
+"""What messages mean, without a server: the cases a real one can't be brought into at will."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from notifier.client import Gap, Notification
+from notifier.client.positions import MAX_TOKEN_BYTES
+from notifier.client.reader import Reader
+from notifier.errors import TooManySubscriptions
+
+T = "2026-11-22T17:24:00.123Z"
+
+
+def welcome(**more: Any) -> dict[str, Any]:
+    return {"type": "welcome", "connection": "c", "ping_interval_ms": 25000, "time": T, **more}
+
+
+def subscribed(channel: str, position: str | None, **more: Any) -> dict[str, Any]:
+    return {"type": "subscribed", "channel": channel, "position": position, **more}
+
+
+def notification(channel: str, position: str | None, **more: Any) -> dict[str, Any]:
+    return {
+        "type": "notification",
+        "channel": channel,
+        "position": position,
+        "id": more.pop("id", position),
+        "time": T,
+        **more,
+    }
+
+
+def gap(channel: str, after: str | None, before: str) -> dict[str, Any]:
+    return {"type": "gap", "channel": channel, "after": after, "before": before}
+
+
+def read(reader: Reader, *messages: dict[str, Any]) -> list[Any]:
+    """What is told: positions of notifications, and gaps."""
+    told: list[Any] = []
+    for message in messages:
+        for entry in reader.read(message):
+            if isinstance(entry.item, Notification):
+                told.append(entry.item.position or entry.item.id)
+            elif entry.item is not None:
+                told.append(entry.item)
+    return told
+
+
+def asked(reader: Reader) -> list[tuple[str, str | None]]:
+    return [
+        (command["channel"], command.get("since"))
+        for command in reader.commands()
+        if command["type"] == "subscribe"
+    ]
+
+
+def begun(*names: str, since: str | None = None) -> Reader:
+    reader = Reader(names, since=since)
+    reader.begin()
+    return reader
+
+
+def test_each_channel_goes_on_where_it_was() -> None:
+    reader = begun("a", "b", since="10m")
+    assert asked(reader) == [("a", "10m"), ("b", "10m")]
+    read(reader, welcome(), subscribed("a", "e:3"), notification("a", "e:4"))
+    assert asked(reader) == [("a", "e:4"), ("b", "10m")]
+
+
+def test_pattern_goes_on_by_token_once_it_was_answered() -> None:
+    reader = begun("p:*", since="all")
+    read(reader, welcome(), subscribed("p:1", "e:3", pattern="p:*"))
+    assert asked(reader) == [("p:*", "all")]
+    read(reader, subscribed("p:*", None, channels=1), notification("p:1", "e:4"))
+    assert asked(reader) == [("p:*", "p:1=e:4;t=1795368240.123")]
+
+
+def test_channels_a_pattern_does_not_bring_any_more_are_forgotten() -> None:
+    reader = begun("p:*")
+    for _ in range(2):
+        read(reader, subscribed("p:1", "e:1", pattern="p:*"))
+    read(reader, subscribed("p:2", "e:1", pattern="p:*"), subscribed("p:*", None, channels=2))
+    reader.begin()
+    read(reader, subscribed("p:2", "e:1", pattern="p:*"), subscribed("p:*", None, channels=1))
+    ((_, token),) = asked(reader)
+    assert token is not None and token.startswith("p:2=e:1;t=")
+
+
+def test_what_finds_no_room_in_a_token_is_asked_for_by_name() -> None:
+    reader = begun("p:*")
+    names = [f"p:{n}:" + "x" * 150 for n in range(40)]
+    read(reader, *(subscribed(name, "epoch:7", pattern="p:*") for name in names))
+    read(reader, subscribed("p:*", None, channels=40))
+    *named, (pattern, token) = asked(reader)
+    assert pattern == "p:*" and token is not None
+    assert len(token.encode()) <= MAX_TOKEN_BYTES
+    in_token = [part.partition("=")[0] for part in token.partition(";")[0].split(",")]
+    assert sorted([name for name, _ in named] + in_token) == sorted(names)
+    assert {since for _, since in named} == {"epoch:7"}
+
+
+def test_successor_delivers_what_its_predecessor_has_not() -> None:
+    reader = begun("a")
+    told = read(reader, subscribed("a", "e:3"), notification("a", "e:4"), notification("a", "e:5"))
+    reader.begin()  # it was asked while e:4 was the last one
+    told += read(reader, subscribed("a", "e:4"), notification("a", "e:5"), notification("a", "e:6"))
+    assert told == ["e:4", "e:5", "e:6"]
+    assert asked(reader) == [("a", "e:6")]
+
+
+def test_successor_in_a_log_that_was_rolled_back_delivers_what_is_new_there() -> None:
+    """The place we had is beyond its end: the same numbers are other publications now."""
+    reader = begun("a")
+    read(reader, subscribed("a", "e:41"), notification("a", "e:42"))
+    reader.begin()
+    beyond = {"after": "e:42", "before": "e:41"}
+    told = read(
+        reader,
+        subscribed("a", "e:40", recovered=False, gap=beyond),
+        notification("a", "e:41"),
+        notification("a", "e:42"),
+    )
+    assert told == [Gap("a", "e:42", "e:41"), "e:41", "e:42"]
+
+
+def test_gap_that_the_predecessor_had_filled_is_no_news() -> None:
+    reader = begun("a")
+    read(reader, subscribed("a", "e:3"), *(notification("a", f"e:{n}") for n in range(4, 10)))
+    reader.begin()
+    trimmed = {"after": "e:4", "before": "e:8"}
+    assert read(reader, subscribed("a", "e:7", gap=trimmed), notification("a", "e:10")) == ["e:10"]
+
+
+def test_gap_is_told_from_where_we_are() -> None:
+    reader = begun("a")
+    read(reader, subscribed("a", "e:3"), *(notification("a", f"e:{n}") for n in range(4, 7)))
+    assert read(reader, gap("a", "e:5", "e:9"), gap("a", "e:5", "e:9")) == [Gap("a", "e:6", "e:9")]
+    assert read(reader, notification("a", "e:9"), gap("a", "e:9", "f:1")) == [
+        "e:9",
+        Gap("a", "e:9", "f:1"),
+    ]
+    assert asked(reader) == [("a", "f:0")]
+
+
+def test_ephemeral_notifications_of_two_connections_are_told_apart_by_id() -> None:
+    reader = begun("a", since="latest")
+    told = read(reader, subscribed("a", None), *(notification("a", None, id=i) for i in "xxy"))
+    assert told == ["x", "x", "y"]  # their producer sent one twice
+    reader.begin()
+    told = read(reader, subscribed("a", None), *(notification("a", None, id=i) for i in "yz"))
+    assert told == ["z"]
+    assert asked(reader) == [("a", None)]
+
+
+def test_ids_are_not_remembered_for_ever() -> None:
+    reader = begun("a")
+    read(reader, *(notification("a", None, id=str(n)) for n in range(1000)))
+    assert len(reader._ids) == 256
+
+
+def test_channel_that_is_taken_away_is_raised() -> None:
+    reader = begun("p:*")
+    assert read(reader, {"type": "unsubscribed", "channel": "x", "code": 0, "reason": ""}) == []
+    with pytest.raises(TooManySubscriptions, match="enough") as caught:
+        read(reader, {"type": "unsubscribed", "channel": "x", "code": 42901, "reason": "enough"})
+    assert caught.value.channel == "x"
+
+
+def test_types_of_later_versions_are_passed_over() -> None:
+    assert read(begun("a"), {"type": "presence", "channel": "a"}, {"type": "new"}) == []
