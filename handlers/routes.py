@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from handlers.notify import Notify, NotifyChannel
 from handlers.page import Page
 from handlers.policy import Policy
 from handlers.raw import RawSocket
+from handlers.sharing import Sharing
 from handlers.static import Static
 from notifier.node import Node
 
@@ -50,6 +52,7 @@ def application(node: Node, static: Path) -> Application:
         (r"/health/live", Live, OURS, {}),
         (r"/health/ready", Ready, OURS, {}),
     ]
+    allowed = node.settings.allowed_origins
     return _Application(
         [
             url(path, handler, {"node": node, "policy": policy, **more})
@@ -58,6 +61,8 @@ def application(node: Node, static: Path) -> Application:
         default_handler_class=NotFound,
         default_handler_args={"node": node, "policy": OURS},
         log_function=door.log_request,
+        # Tornado takes whatever makes one of a request.
+        transforms=[partial(Sharing, allowed=allowed)],  # type: ignore[list-item]
     )
 
 
