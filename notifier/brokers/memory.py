@@ -239,7 +239,7 @@ class MemoryBroker:
 
     async def clear(self, channel: str) -> int:
         log = self._logs.get(channel)
-        if log is None:
+        if log is None or log.head == 0:
             return 0
         self._trim(channel, log, self._namespaces.of(channel), self._now_ms())
         count = len(log.publications)

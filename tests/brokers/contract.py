@@ -20,12 +20,12 @@ from typing import Any, Protocol, TypeVar
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from notifier.brokers.base import PAGE_BYTES, Broker, Idempotency, Receipt
-from notifier.channels import Namespace, Namespaces
-from notifier.errors import IdempotencyConflict
-from notifier.history import History
+from notifier.channels import Namespace, Namespaces, Pattern
+from notifier.errors import BadParameter, IdempotencyConflict
+from notifier.history import ChannelState, History
 from notifier.notification import Draft, Gap, Position, Publication
 from notifier.wire.resume import After, All, Last, Latest, Since, Time
 
@@ -75,17 +75,20 @@ class Listener:
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def begin(self, head: Position | None) -> None:
-        self.heard.append(head)
+        self._hear(head)
 
     def publication(self, publication: Publication) -> None:
-        self.heard.append(publication)
-        self.news.set()
+        self._hear(publication)
 
     def gap(self, gap: Gap) -> None:
-        self.heard.append(gap)
+        self._hear(gap)
 
     def cleared(self, head: Position) -> None:
-        self.heard.append(Cleared(head))
+        self._hear(Cleared(head))
+
+    def _hear(self, item: Position | Publication | Gap | Cleared | None) -> None:
+        self.heard.append(item)
+        self.news.set()
 
     @property
     def ids(self) -> list[str]:
@@ -93,11 +96,33 @@ class Listener:
 
     async def has(self, ids: Sequence[str]) -> None:
         """Wait for these and no others."""
+        await self._until(lambda: len(self.ids) >= len(ids))
+        assert self.ids == list(ids)
+
+    async def hears(self, items: Sequence[object]) -> None:
+        """Wait for all of these, and nothing else, in this order."""
+        await self._until(lambda: len(self.heard) >= len(items))
+        assert self.heard == list(items)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while len(self.ids) < len(ids):
+            while not condition():
                 self.news.clear()
                 await self.news.wait()
-        assert self.ids == list(ids)
+
+
+@dataclass
+class Midwife:
+    """A watcher that has an answer for some channels, and keeps what it was asked."""
+
+    answers: dict[str, Listener] = field(default_factory=dict)
+    births: list[tuple[str, Position | None]] = field(default_factory=list)
+
+    def born(self, channel: str, head: Position | None) -> Listener | None:
+        self.births.append((channel, head))
+        answer = self.answers.get(channel)
+        assert answer is None or not answer.ids, "it is asked before anything is delivered"
+        return answer
 
 
 @dataclass
@@ -115,11 +140,12 @@ class Bench:
         key: str | None = None,
         body: bytes = b'"message":"x"',
         expires_in_ms: int | None = None,
+        card: str | None = "card",
     ) -> Receipt:
         self.published += 1
         now_ms = self.clock.ms
         expires_ms = None if expires_in_ms is None else now_ms + expires_in_ms
-        draft = Draft(channel, f"n{self.published}", now_ms, body, "card", expires_ms)
+        draft = Draft(channel, f"n{self.published}", now_ms, body, card, expires_ms)
         idempotency = None if key is None else Idempotency(f"{channel}\n{key}", body[:16])
         return await self.broker.publish(draft, idempotency)
 
@@ -130,6 +156,10 @@ class Bench:
 
     async def offsets(self, since: Since | None = None, *, channel: str = "a") -> list[int]:
         return offsets_of((await self.history(since, channel=channel)).publications)
+
+    async def names(self, pattern: str = "*", *, after: str = "", limit: int = 100) -> list[str]:
+        found = await self.broker.channels(Pattern.parse(pattern), after, limit)
+        return [state.channel for state in found]
 
 
 def place(receipt: Receipt) -> Position:
@@ -377,6 +407,324 @@ class Contract:
         assert (await bench.history(All())).complete
         assert not (await bench.history(Last(2))).complete
 
+    # --- history, backwards and in part ---
+
+    async def test_newest_come_first_where_they_are_asked_for_first(self, bench: Bench) -> None:
+        for _ in range(SIZE):
+            await bench.publish()
+        page = await bench.broker.history("a", All(), 3, newest_first=True)
+        assert (offsets_of(page.publications), page.more) == ([4, 3, 2], True)
+        page = await bench.broker.history("a", Last(2), 3, newest_first=True)
+        assert (offsets_of(page.publications), page.more) == ([4, 3], False)
+
+    async def test_pages_backwards_follow_each_other_without_a_break(self, bench: Bench) -> None:
+        for _ in range(25):
+            await bench.publish("long:a")
+        seen: list[int] = []
+        before: Position | None = None
+        for size in (10, 10, 5):
+            page = await bench.broker.history("long:a", All(), 10, before=before, newest_first=True)
+            assert (len(page.publications), page.more) == (size, size == 10)
+            seen += offsets_of(page.publications)
+            before = page.publications[-1].position
+        assert seen == list(range(25, 0, -1))
+
+    async def test_only_what_is_between_since_and_before_is_shown(self, bench: Bench) -> None:
+        places = [place(await bench.publish()) for _ in range(SIZE)]
+        for newest_first in (False, True):
+            page = await bench.broker.history(
+                "a", After(places[0]), 10, before=places[3], newest_first=newest_first
+            )
+            assert sorted(offsets_of(page.publications)) == [2, 3]
+            assert (page.gap, page.more) == (None, False)
+            nothing = await bench.broker.history(
+                "a", All(), 10, before=places[0], newest_first=newest_first
+            )
+            assert (nothing.publications, nothing.more) == ([], False)
+
+    async def test_before_may_lie_beyond_the_head(self, bench: Bench) -> None:
+        head = place(await bench.publish())
+        page = await bench.broker.history("a", All(), 10, before=Position(head.epoch, 10**20))
+        assert offsets_of(page.publications) == [1]
+
+    async def test_before_of_another_epoch_is_refused(self, bench: Bench) -> None:
+        await bench.publish()
+        for channel in ("a", "never"):
+            with pytest.raises(BadParameter) as caught:
+                await bench.broker.history(channel, All(), 10, before=Position("another", 1))
+            assert caught.value.field == "before"
+
+    async def test_only_publications_with_the_key_are_shown_where_one_is_given(
+        self, bench: Bench
+    ) -> None:
+        for card in ("x", "y", None, "x", "y", "x"):
+            await bench.publish("long:a", card=card)
+        for newest_first, offsets in ((False, [1, 4, 6]), (True, [6, 4, 1])):
+            page = await bench.broker.history(
+                "long:a", All(), 10, key="x", newest_first=newest_first
+            )
+            assert (offsets_of(page.publications), page.more) == (offsets, False)
+        page = await bench.broker.history("long:a", All(), 2, key="x")
+        assert (offsets_of(page.publications), page.more) == ([1, 4], True)
+        page = await bench.broker.history("long:a", All(), 2, key="z")
+        assert (list(page.publications), page.more) == ([], False)
+
+    async def test_trimmed_and_expired_are_not_shown_backwards_either(self, bench: Bench) -> None:
+        await bench.publish()
+        bench.clock.ms += TTL_MS // 2
+        for expires_in_ms in (None, 1000, None):
+            await bench.publish(expires_in_ms=expires_in_ms)
+        bench.clock.ms += TTL_MS // 2
+        page = await bench.broker.history("a", All(), 10, newest_first=True)
+        assert offsets_of(page.publications) == [4, 2]
+
+    # --- clearing ---
+
+    async def test_cleared_is_gone_and_counted(self, bench: Bench) -> None:
+        for expires_in_ms in (None, 1000, None):
+            await bench.publish(expires_in_ms=expires_in_ms)
+        await bench.publish("b")
+        bench.clock.ms += 1000
+        assert await bench.broker.clear("a") == 2
+        assert (await bench.offsets(), await bench.offsets(channel="b")) == ([], [1])
+        assert await bench.broker.clear("a") == 0
+
+    async def test_offsets_go_on_and_the_epoch_stays_after_clearing(self, bench: Bench) -> None:
+        first = place(await bench.publish())
+        await bench.broker.clear("a")
+        assert (await bench.history()).head == first
+        assert place(await bench.publish()) == Position(first.epoch, 2)
+        assert await bench.offsets() == [2]
+
+    async def test_who_needs_what_was_cleared_has_a_gap_and_nobody_else(self, bench: Bench) -> None:
+        places = [place(await bench.publish()) for _ in range(3)]
+        await bench.broker.clear("a")
+        await bench.publish()
+        page = await bench.history(After(places[0]))
+        assert page.gap == Gap("a", after=places[0], before=Position(places[0].epoch, 4))
+        assert offsets_of(page.publications) == [4]
+        page = await bench.history(After(places[2]))
+        assert (page.gap, offsets_of(page.publications)) == (None, [4])
+
+    async def test_clearing_a_hole_takes_nothing_from_anybody(self, bench: Bench) -> None:
+        first = place(await bench.publish())
+        await bench.publish(expires_in_ms=1000)
+        bench.clock.ms += 1000
+        assert await bench.broker.clear("a") == 1
+        assert (await bench.history(After(first))).gap is None
+        assert (await bench.history(After(replace(first, offset=0)))).gap is not None
+
+    async def test_receiver_is_told_of_the_clearing_in_its_place(self, bench: Bench) -> None:
+        listener = Listener()
+        await bench.broker.subscribe("a", listener)
+        await asyncio.gather(bench.publish(), bench.broker.clear("a"), bench.publish())
+        await listener.has(["n1", "n2"])
+        _, first, cleared, second = listener.heard
+        assert isinstance(first, Publication) and isinstance(second, Publication)
+        assert first.position is not None
+        assert cleared == Cleared(first.position)
+        assert await bench.offsets() == [2]
+
+    async def test_clearing_what_never_was_does_nothing(self, bench: Bench) -> None:
+        listener = Listener()
+        for channel in ("a", "live:a"):
+            await bench.broker.subscribe(channel, listener)
+            assert await bench.broker.clear(channel) == 0
+        assert await bench.broker.clear("never") == 0
+        assert not any(isinstance(item, Cleared) for item in listener.heard)
+
+    async def test_repeat_is_known_though_the_history_was_cleared(self, bench: Bench) -> None:
+        first = await bench.publish(key="k")
+        await bench.broker.clear("a")
+        assert await bench.publish(key="k") == replace(first, repeated=True)
+        assert await bench.offsets() == []
+
+    # --- channels ---
+
+    async def test_channel_tells_what_history_holds_of_it(self, bench: Bench) -> None:
+        for n in range(SIZE + 1):
+            head = place(await bench.publish(body=b"x" * n))
+            bench.clock.ms += 1
+        publications = (await bench.history()).publications
+        assert await bench.broker.channel("a") == ChannelState(
+            "a", head, SIZE, sum(p.size for p in publications), bench.clock.ms - 1
+        )
+
+    async def test_channel_does_not_count_what_time_has_run_out_for(self, bench: Bench) -> None:
+        await bench.publish()
+        bench.clock.ms += TTL_MS // 2
+        await bench.publish()
+        head = place(await bench.publish(expires_in_ms=TTL_MS // 2))
+        (_, kept, _) = (await bench.history()).publications
+        bench.clock.ms += TTL_MS // 2
+        state = await bench.broker.channel("a")
+        assert state == ChannelState("a", head, 1, kept.size, kept.time_ms)
+        bench.clock.ms += TTL_MS
+        assert await bench.broker.channel("a") == ChannelState("a", head, 0, 0, None)
+
+    async def test_cleared_channel_is_still_there(self, bench: Bench) -> None:
+        head = place(await bench.publish())
+        await bench.broker.clear("a")
+        assert await bench.broker.channel("a") == ChannelState("a", head, 0, 0, None)
+        assert await bench.names() == ["a"]
+
+    async def test_channel_nobody_published_to_is_none(self, bench: Bench) -> None:
+        await bench.broker.subscribe("heard", Listener())
+        await bench.history(channel="read")
+        await bench.publish("live:a")
+        for channel in ("heard", "read", "live:a", "never"):
+            assert await bench.broker.channel(channel) is None
+        assert await bench.names() == []
+
+    async def test_channels_are_in_the_order_of_their_code_points(self, bench: Bench) -> None:
+        # The last two are the other way round in UTF-16.
+        names = ["Z", "a", "a:b", "a:b:c", "ab", "b", "größe", "ß", "ﬀ", "𐐀"]
+        for name in reversed(names):
+            await bench.publish(name)
+        assert await bench.names() == names == sorted(names)
+        for start in range(len(names) + 1):
+            after = names[start - 1] if start else ""
+            assert await bench.names(after=after, limit=3) == names[start : start + 3]
+        assert await bench.names(after="a:") == names[2:]
+
+    async def test_channels_are_those_that_match(self, bench: Bench) -> None:
+        for name in ("builds", "builds:1", "builds:1:log", "builds:2", "other:1", "x:builds:1"):
+            await bench.publish(name)
+        assert await bench.names("builds:*") == ["builds:1", "builds:1:log", "builds:2"]
+        assert await bench.names("*:1") == ["builds:1", "other:1", "x:builds:1"]
+        assert await bench.names("builds:*:log") == ["builds:1:log"]
+        assert await bench.names("builds:*", after="builds:1", limit=1) == ["builds:1:log"]
+        assert await bench.names("builds:*", after="c") == []
+        assert await bench.names("builds:*", after="a") == ["builds:1", "builds:1:log", "builds:2"]
+
+    async def test_channels_tell_the_same_as_each_by_itself(self, bench: Bench) -> None:
+        for name in ("a", "b", "c"):
+            await bench.publish(name, expires_in_ms=1000 if name == "b" else None)
+        bench.clock.ms += 1000
+        found = await bench.broker.channels(Pattern.parse("*"), "", 10)
+        assert list(found) == [await bench.broker.channel(name) for name in ("a", "b", "c")]
+
+    # --- births ---
+
+    async def test_watcher_is_asked_before_the_first_publication_and_never_again(
+        self, bench: Bench
+    ) -> None:
+        midwife = Midwife()
+        bench.broker.watch(midwife)
+        first = place(await bench.publish())
+        await bench.publish()
+        await bench.broker.clear("a")
+        await bench.publish()
+        other = place(await bench.publish("b"))
+        assert midwife.births == [
+            ("a", replace(first, offset=0)),
+            ("b", replace(other, offset=0)),
+        ]
+
+    async def test_adopted_receiver_is_begun_and_hears_all_from_the_first(
+        self, bench: Bench
+    ) -> None:
+        listener = Listener()
+        bench.broker.watch(Midwife({"a": listener}))
+        receipts = await asyncio.gather(*(bench.publish() for _ in range(3)))
+        await listener.has(["n1", "n2", "n3"])
+        assert listener.heard[0] == replace(place(receipts[0]), offset=0)
+        assert len(listener.heard) == 4
+        await bench.broker.subscribe("a", listener)  # it is the receiver already
+        await bench.broker.unsubscribe("a", listener)
+        await bench.publish()
+        assert len(listener.heard) == 4
+
+    async def test_receiver_that_was_there_is_not_begun_twice(self, bench: Bench) -> None:
+        listener = Listener()
+        midwife = Midwife({"a": listener})
+        bench.broker.watch(midwife)
+        await bench.broker.subscribe("a", listener)
+        first = place(await bench.publish())
+        await listener.has(["n1"])
+        assert listener.heard[0] == replace(first, offset=0)
+        assert len(listener.heard) == 2
+        assert len(midwife.births) == 1
+
+    async def test_receiver_is_begun_once_though_it_subscribes_during_the_birth(
+        self, bench: Bench
+    ) -> None:
+        listener = Listener()
+        bench.broker.watch(Midwife({"a": listener}))
+        await asyncio.gather(
+            bench.publish(), bench.broker.subscribe("a", listener), bench.publish()
+        )
+        await listener.has(["n1", "n2"])
+        assert [type(item) for item in listener.heard] == [Position, Publication, Publication]
+
+    async def test_who_was_there_stays_where_nobody_else_wants_it(self, bench: Bench) -> None:
+        listener = Listener()
+        bench.broker.watch(Midwife())
+        await bench.broker.subscribe("a", listener)
+        await bench.publish()
+        await listener.has(["n1"])
+
+    async def test_ephemeral_channel_is_born_whenever_nobody_hears_it(self, bench: Bench) -> None:
+        midwife, listener = Midwife(), Listener()
+        bench.broker.watch(midwife)
+        await bench.publish("live:a")
+        await bench.publish("live:a", key="k")
+        await bench.publish("live:a", key="k")  # a repeat is not announced
+        assert midwife.births == [("live:a", None)] * 2
+        midwife.answers["live:a"] = listener
+        await bench.publish("live:a")
+        await bench.publish("live:a")
+        assert midwife.births == [("live:a", None)] * 3
+        await listener.has(["n4", "n5"])
+        assert listener.heard[0] is None
+        await bench.broker.unsubscribe("live:a", listener)
+        midwife.answers.clear()
+        await bench.publish("live:a")
+        assert midwife.births == [("live:a", None)] * 4
+
+    # --- at once ---
+
+    async def test_publications_of_one_caller_are_in_the_order_of_its_calls(
+        self, bench: Bench
+    ) -> None:
+        names = ["long:a", "long:b", "live:a"] * 50
+        listeners = {name: Listener() for name in set(names)}
+        for name, listener in listeners.items():
+            await bench.broker.subscribe(name, listener)
+        receipts = await asyncio.gather(*(bench.publish(name) for name in names))
+        for name, listener in listeners.items():
+            mine = [receipt for receipt, of in zip(receipts, names, strict=True) if of == name]
+            if not name.startswith("live:"):
+                assert [place(receipt).offset for receipt in mine] == list(range(1, 51))
+            await listener.has([receipt.id for receipt in mine])
+
+    @pytest.mark.parametrize("turn", [0, 1, 7, 19, 20])
+    async def test_who_subscribes_among_publications_has_its_exact_place(
+        self, bench: Bench, turn: int
+    ) -> None:
+        listener = Listener()
+        calls: list[Awaitable[Any]] = [bench.publish("long:a") for _ in range(20)]
+        calls.insert(turn, bench.broker.subscribe("long:a", listener))
+        await asyncio.gather(*calls)
+        await bench.publish("long:a")
+        head = listener.heard[0]
+        assert isinstance(head, Position)
+        await listener.has([f"n{n}" for n in range(head.offset + 1, 22)])
+        page = await bench.history(After(head), channel="long:a")
+        assert page.gap is None
+        assert listener.heard[1:] == list(page.publications)
+
+    async def test_who_gives_up_subscribing_is_no_receiver(self, bench: Bench) -> None:
+        listener = Listener()
+        subscribing = asyncio.create_task(bench.broker.subscribe("a", listener))
+        await asyncio.sleep(0)
+        subscribing.cancel()
+        await asyncio.gather(subscribing, return_exceptions=True)
+        if subscribing.cancelled():
+            await bench.publish()
+            await bench.publish()
+            assert listener.heard == []
+
     # --- idempotency ---
 
     async def test_repeat_answers_what_the_first_answered_and_stores_nothing(
@@ -450,11 +798,17 @@ class Log:
     entries: list[Publication] = field(default_factory=list)
     epoch: str | None = None
     listener: Listener | None = None
-    listening_since: int = 0
+    due: list[Position | Publication | Cleared] = field(default_factory=list)
+    cleared: int = 0
+    used_ms: int = 0
 
     def may_be_lost(self, offset: int, now_ms: int) -> bool:
         entry = self.entries[offset - 1]
-        return offset <= len(self.entries) - SIZE or entry.time_ms <= now_ms - TTL_MS
+        return (
+            offset <= len(self.entries) - SIZE
+            or offset <= self.cleared
+            or entry.time_ms <= now_ms - TTL_MS
+        )
 
 
 CHANNELS = st.sampled_from(["a", "b"])
@@ -518,9 +872,12 @@ def any_use(make: Make) -> type[Any]:
             self.check_head(log, replace(position, offset=position.offset - 1))
             assert not receipt.repeated
             expires_ms = None if expires_in_ms is None else self.clock.ms + expires_in_ms
-            log.entries.append(
-                Publication(channel, position, receipt.id, self.clock.ms, body, "card", expires_ms)
+            publication = Publication(
+                channel, position, receipt.id, self.clock.ms, body, "card", expires_ms
             )
+            log.entries.append(publication)
+            log.due.append(publication)
+            log.used_ms = self.clock.ms
             if key is not None:
                 self.keys[channel, key] = (body, receipt, self.clock.ms + KEY_TTL_MS)
 
@@ -539,21 +896,68 @@ def any_use(make: Make) -> type[Any]:
             if log.listener is not None:
                 self.check_heard(channel)
                 self.run(self.broker.unsubscribe(channel, log.listener))
-                log.listener = None
+                log.listener, log.used_ms = None, self.clock.ms
                 return
-            log.listener, log.listening_since = Listener(), len(log.entries)
+            log.listener = Listener()
             self.run(self.broker.subscribe(channel, log.listener))
             head = log.listener.heard[0]
             assert isinstance(head, Position)
             self.check_head(log, head)
+            log.due = [head]
+
+        @rule(channel=CHANNELS)
+        def clear(self, channel: str) -> None:
+            log = self.logs[channel]
+            _, offsets = self.read_all(channel, All(), SIZE + 1)
+            assert self.run(self.broker.clear(channel)) == len(offsets)
+            if log.entries:
+                log.due.append(Cleared(Position(log.epoch or "", len(log.entries))))
+            log.cleared = max([log.cleared, *offsets])
+            assert self.read_all(channel, All(), SIZE + 1)[1] == []
+
+        @precondition(lambda self: all(self.remembered(log) for log in self.logs.values()))
+        @rule()
+        def sweep(self) -> None:
+            self.broker.sweep()
 
         @rule(channel=CHANNELS)
         def check_heard(self, channel: str) -> None:
             log = self.logs[channel]
             if log.listener is not None:
-                expected = log.entries[log.listening_since :]
-                self.run(log.listener.has([entry.id for entry in expected]))
-                assert log.listener.heard[1:] == expected
+                self.run(log.listener.hears(log.due))
+
+        @rule()
+        def list_channels(self) -> None:
+            found = self.run(self.broker.channels(Pattern.parse("*"), "", 10))
+            assert [state.channel for state in found] == [
+                name for name, log in self.logs.items() if log.entries
+            ]
+            for state in found:
+                log = self.logs[state.channel]
+                self.check_head(log, state.head)
+                _, offsets = self.read_all(state.channel, All(), SIZE + 1)
+                kept = [log.entries[offset - 1] for offset in offsets]
+                assert (state.publications, state.size) == (len(kept), sum(p.size for p in kept))
+                assert state.time_ms == (kept[-1].time_ms if kept else None)
+
+        @rule(channel=CHANNELS, data=st.data(), limit=st.integers(1, SIZE + 1))
+        def read_backwards(self, channel: str, data: st.DataObject, limit: int) -> None:
+            log = self.logs[channel]
+            page, offsets = self.read_all(channel, All(), SIZE + 1)
+            stop = data.draw(st.none() | st.integers(0, len(log.entries) + 2))
+            before = None if stop is None else Position(log.epoch or "", stop)
+            wanted = [n for n in reversed(offsets) if stop is None or n < stop]
+            seen: list[int] = []
+            more = True
+            while more:
+                page = self.run(
+                    self.broker.history(channel, All(), limit, before=before, newest_first=True)
+                )
+                seen += offsets_of(page.publications)
+                more = page.more
+                if more:
+                    before = page.publications[-1].position
+            assert seen == wanted
 
         @rule(channel=CHANNELS, since=SINCES, limit=st.integers(1, SIZE + 1))
         def read(self, channel: str, since: Since, limit: int) -> None:
@@ -614,10 +1018,16 @@ def any_use(make: Make) -> type[Any]:
                 assert page.gap.after is None
                 assert any(log.may_be_lost(n, now_ms) for n in wanted)
 
+        def remembered(self, log: Log) -> bool:
+            """Whether its counter must still be there."""
+            kept_ms = 30 * 86_400_000
+            return log.listener is not None or self.clock.ms - log.used_ms <= kept_ms
+
         def read_all(self, channel: str, since: Since, limit: int) -> tuple[History, list[int]]:
             """Page by page to the head; what holds for every ``since``."""
             log, now_ms = self.logs[channel], self.clock.ms
             first = page = self.run(self.broker.history(channel, since, limit))
+            log.used_ms = now_ms
             publications = list(page.publications)
             while page.more:
                 assert len(page.publications) == limit
