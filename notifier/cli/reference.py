@@ -114,6 +114,9 @@ def _namespaces() -> Iterator[str]:
     yield "[namespaces.audit]        # the channels audit:…"
     yield "history_size = 10000"
     yield 'history_ttl = "7d"'
+    yield ""
+    yield "[namespaces.chat]"
+    yield "presence = true"
     yield "```"
     yield ""
     yield "What a namespace does not set is as on the node:"

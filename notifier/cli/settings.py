@@ -14,7 +14,7 @@ from notifier.cli.terminal import Exit, fail
 from notifier.config import Loaded, Settings, SettingsError, load
 from notifier.config.settings import flag_name, group_of
 from notifier.config.sources import CONFIG_VARIABLE, DEFAULT_FILE
-from notifier.config.values import DURATION, FROM_JSON, SIZE, is_list, write_value
+from notifier.config.values import DURATION, FROM_JSON, SIZE, is_list, is_switch, write_value
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,6 +22,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def default_text(field: FieldInfo) -> str:
     """The default as one would write it; empty when there is nothing to write."""
     value = write_value(field, field.default)
+    if is_switch(field):
+        return str(value).lower()
     return "" if value in ([], {}) else str(value)
 
 
@@ -40,6 +42,8 @@ def with_settings(function: F) -> F:
             # Told here, not to click: a flag that was not given must not win over the file.
             help=(field.description or "") + (f"  [default: {default}]" if default else ""),
             multiple=is_list(field),
+            # A switch alone turns on; with a value it may turn off what the file turns on.
+            **({"is_flag": False, "flag_value": "true"} if is_switch(field) else {}),
         )
         function = option(function)
     return click.option(
@@ -74,4 +78,6 @@ def metavar(field: FieldInfo) -> str:
         return "NAME,…"
     if FROM_JSON in field.metadata:
         return "JSON"
+    if is_switch(field):
+        return "[true|false]"
     return "N" if field.annotation is int else "TEXT"

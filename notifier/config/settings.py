@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ValidationInfo,
     field_validator,
 )
 from pydantic.fields import FieldInfo
@@ -31,6 +32,7 @@ from notifier.config.values import (
     NamespaceName,
     Origins,
     Size,
+    is_switch,
 )
 
 PREFIX = "NOTIFIER_"
@@ -48,15 +50,16 @@ class NamespaceSettings(BaseModel):
 
     history_size: Annotated[int | None, Field(ge=0, le=1_000_000)] = None
     history_ttl: Annotated[float | None, DURATION, Field(gt=0, le=30 * _DAY)] = None
+    presence: bool | None = None
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_for_a_number(cls, value: object) -> object:
-        return _refuse_bool(value)
+    def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        return _refuse_bool(value, cls.model_fields[info.field_name or ""])
 
 
-def _refuse_bool(value: object) -> object:
-    if isinstance(value, bool):
+def _refuse_bool(value: object, field: FieldInfo) -> object:
+    if isinstance(value, bool) and not is_switch(field):
         raise ValueError("true and false are no values of this setting")
     return value
 
@@ -146,8 +149,19 @@ class Settings(BaseSettings):
     namespaces: Annotated[dict[NamespaceName, NamespaceSettings], FROM_JSON] = _setting(
         "History",
         {},
-        "Namespaces, each with its own history_size and history_ttl: a table "
+        "Namespaces, each with its own history_size, history_ttl and presence: a table "
         "[namespaces.NAME] in the file, JSON elsewhere.",
+    )
+
+    presence: bool = _setting(
+        "Presence", False, "Whether clients may see who is on a channel, and who joins and leaves."
+    )
+    presence_members: int = _setting(
+        "Presence",
+        100,
+        "Connections on a channel that are listed; of more only the count is told.",
+        ge=0,
+        le=1000,
     )
 
     max_body_bytes: Size = _setting("Limits", _MiB, "Largest body of an HTTP request.", ge=1)
@@ -232,8 +246,8 @@ class Settings(BaseSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_for_a_number(cls, value: object) -> object:
-        return _refuse_bool(value)
+    def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        return _refuse_bool(value, cls.model_fields[info.field_name or ""])
 
     @field_validator("port", mode="before")
     @classmethod
@@ -261,7 +275,9 @@ class Settings(BaseSettings):
 
     def channel_namespaces(self) -> Namespaces:
         """The namespaces, each with what it does not set itself taken from the node."""
-        default = Namespace(history_size=self.history_size, history_ttl=self.history_ttl)
+        default = Namespace(
+            history_size=self.history_size, history_ttl=self.history_ttl, presence=self.presence
+        )
         return Namespaces(
             default=default,
             named={
@@ -270,6 +286,7 @@ class Settings(BaseSettings):
                         default.history_size if own.history_size is None else own.history_size
                     ),
                     history_ttl=default.history_ttl if own.history_ttl is None else own.history_ttl,
+                    presence=default.presence if own.presence is None else own.presence,
                 )
                 for name, own in self.namespaces.items()
             },

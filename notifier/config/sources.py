@@ -162,7 +162,9 @@ def _describe(
     field = Settings.model_fields[key]
     reason = details.get("ctx", {}).get("error")
     rule = str(reason or details["msg"].replace("Input should", "must", 1))
-    if rule.startswith(("must be a valid", "must be a dictionary")) and not inner:
+    if details["type"].startswith("bool_"):
+        rule = "must be true or false"
+    elif rule.startswith(("must be a valid", "must be a dictionary")) and not inner:
         rule = f"must be {kind_of(field)}"
     if is_list(field) and inner:
         return f"{origin.quote(key, details['input'])}: {rule}"

@@ -117,6 +117,11 @@ def is_list(field: FieldInfo) -> bool:
     return _LIST in field.metadata
 
 
+def is_switch(field: FieldInfo) -> bool:
+    """Whether the setting is on or off."""
+    return field.annotation in (bool, bool | None)
+
+
 def kind_of(field: FieldInfo) -> str:
     """What the setting's value may be, as a phrase."""
     if DURATION in field.metadata:
@@ -127,6 +132,8 @@ def kind_of(field: FieldInfo) -> str:
         return "a list of names"
     if FROM_JSON in field.metadata:
         return "a table of tables"
+    if is_switch(field):
+        return "true or false"
     return "a whole number" if field.annotation in (int, int | None) else "text"
 
 

@@ -37,6 +37,19 @@ def test_show_says_where_each_comes_from(notifier: Run, tmp_path: Path) -> None:
     assert settings["host"] == {"value": "127.0.0.1", "from": "default"}
 
 
+def test_switch_is_turned_on_by_its_flag_alone_and_off_by_its_value(
+    notifier: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "notifier.toml").write_text("presence = true")
+    assert "presence = true  # file" in notifier("config", "show").stdout
+    shown = notifier("config", "show", "--presence", "false", "--port", "9").stdout
+    assert "presence = false  # flag --presence\n" in shown
+    (tmp_path / "notifier.toml").unlink()
+    assert "presence = false  # default\n" in notifier("config", "show").stdout
+    shown = notifier("config", "show", "--presence", "--port", "9").stdout
+    assert "presence = true  # flag --presence\n" in shown and "port = 9" in shown
+
+
 def test_check_passes_a_good_file(notifier: Run, tmp_path: Path) -> None:
     (tmp_path / "good.toml").write_text("port = 1")
     done = notifier("config", "check", "good.toml", variables={"NOTIFIER_POTR": "1"})

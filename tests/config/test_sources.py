@@ -143,6 +143,9 @@ def test_bad_value_names_source_value_and_rule(monkeypatch: pytest.MonkeyPatch) 
         ("namespaces", '{"a b": {}}', "is not allowed"),
         ("namespaces", '{"a": {"history_size": -1}}', "a.history_size = -1 in --namespaces: must"),
         ("namespaces", '{"a": {"history_size": true}}', "true and false are no values"),
+        ("namespaces", '{"a": {"presence": "x"}}', "a.presence = x in --namespaces: must be true"),
+        ("presence", "maybe", "must be true or false"),
+        ("presence", "3", "must be true or false"),
     ],
 )
 def test_bad_value_is_refused_with_its_rule(key: str, text: str, rule: str) -> None:
@@ -163,6 +166,7 @@ def test_every_setting_is_read_from_the_environment(monkeypatch: pytest.MonkeyPa
         "allowed_hosts": "a.example, B.Example.",
         "allowed_origins": "https://A.example:443,http://[::1]:8080/",
         "namespaces": '{"audit": {"history_size": 9, "history_ttl": "1m"}}',
+        "presence": "true",
         "log_level": "error",
         "log_format": "json",
         "max_header_bytes": "2KiB",
@@ -177,6 +181,7 @@ def test_every_setting_is_read_from_the_environment(monkeypatch: pytest.MonkeyPa
     assert settings.max_header_bytes == 2048
     assert settings.ping_interval == 3.0
     assert settings.namespaces["audit"].history_ttl == 60.0
+    assert settings.presence is True
 
 
 def test_repeated_list_flag_and_commas_come_to_the_same() -> None:
@@ -203,6 +208,24 @@ def test_namespace_takes_from_the_node_what_it_does_not_set() -> None:
     assert namespaces.of("live:x") == Namespace(history_size=0, history_ttl=3600.0)
     assert namespaces.of("audit:x") == Namespace(history_size=10, history_ttl=7 * 86400.0)
     assert namespaces.of("other:x") == namespaces.default
+
+
+def test_namespace_may_turn_presence_on_or_off() -> None:
+    Path("notifier.toml").write_text(
+        "[namespaces.chat]\npresence = true\n[namespaces.audit]\npresence = false"
+    )
+    namespaces = load().settings.channel_namespaces()
+    assert [namespaces.of(channel).presence for channel in ("chat:x", "audit:x", "x")] == [
+        True,
+        False,
+        False,
+    ]
+    namespaces = load({"presence": "true"}).settings.channel_namespaces()
+    assert [namespaces.of(channel).presence for channel in ("chat:x", "audit:x", "x")] == [
+        True,
+        False,
+        True,
+    ]
 
 
 def test_unknown_variable_is_remarked_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
