@@ -11,6 +11,8 @@ GREETING = "Reçu: "
 class Echo(Socket):
     """Answers each text with ``Reçu: `` before it, and each binary message with itself."""
 
+    transport = "echo"
+
     async def on_message(self, message: str | bytes) -> None:
         if isinstance(message, str):
             self.sink.write(frame((GREETING + message).encode()))

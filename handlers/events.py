@@ -33,6 +33,7 @@ class Events(Streaming):
     """
 
     content_type = eventsource.CONTENT_TYPE
+    transport = "events"
 
     async def get(self) -> None:
         check_names(self.request.query_arguments, _PARAMETERS)
@@ -107,6 +108,7 @@ class Events(Streaming):
         )
 
     def _refuse_as_event(self, refusal: NotifierError) -> None:
+        self.node.counts.errors[refusal.code] += 1
         self.set_stream_headers()
         if self.request.method != "HEAD":
             self.write(eventsource.retry(random.randint(*RETRY_MS)))

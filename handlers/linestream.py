@@ -18,6 +18,7 @@ class LineStream(Streaming):
     """``GET /stream?channel=alerts&channel=builds:*[&since=…][&poll=1]``."""
 
     content_type = lines.CONTENT_TYPE
+    transport = "stream"
 
     async def get(self) -> None:
         check_names(self.request.query_arguments, _PARAMETERS)

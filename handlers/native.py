@@ -16,6 +16,7 @@ _PARAMETERS = frozenset({"channel", "since"})
 class NativeSocket(Socket):
     """``GET /ws?channel=alerts&channel=builds:*[&since=…]``."""
 
+    transport = "websocket"
     _driver: Driver | None = None
     _wanted: Wanted
 

@@ -13,6 +13,7 @@ from tornado.iostream import IOStream, StreamClosedError
 from handlers.linger import LINGER_SECONDS
 from handlers.stream import TornadoStream
 from notifier import logs
+from notifier.errors import Draining, NotifierError
 from notifier.node import Node, new_id
 from notifier.wire import messages
 from notifier.wire.prepared import Format, Tailor
@@ -23,6 +24,7 @@ log = logging.getLogger("notifier.stream")
 class Outflow:
     """One event stream; a :class:`~notifier.node.Connection` of the node.
 
+    :param transport: one of :data:`~notifier.counts.TRANSPORTS`.
     :param alive: the bytes that show it is alive when nothing else is sent.
     :param last: the bytes that end the response.
     """
@@ -34,6 +36,7 @@ class Outflow:
         format: Format,
         *,
         request: HTTPServerRequest,
+        transport: str,
         alive: Callable[[], bytes],
         last: bytes,
         tailor: Tailor | None = None,
@@ -50,7 +53,7 @@ class Outflow:
         self._remote = request.remote_ip
         self._path = request.path
         self._patience: asyncio.TimerHandle | None = None
-        self.sink = node.sink(TornadoStream(stream), format, tailor=tailor)
+        self.sink = node.sink(TornadoStream(stream), format, transport=transport, tailor=tailor)
         stream.set_nodelay(True)
         self.sink.cork()
         _give_up_after(stream.socket, node.settings.stalled_seconds)
@@ -69,6 +72,8 @@ class Outflow:
             while True:
                 await self._stream.read_bytes(65536, partial=True)
         except StreamClosedError:
+            # Nobody says goodbye here: hanging up is how a client leaves.
+            self.sink.ended = self.sink.ended or "client"
             logs.event(log, logging.INFO, "connection.closed", connection=self.id)
 
     def begin(self, first: bytes = b"") -> None:
@@ -82,11 +87,14 @@ class Outflow:
         """Send a message of the server's own."""
         self.sink.say(kind, message)
 
-    def finish(self) -> None:
-        """End the response in good order; the peer has some seconds to hang up."""
+    def finish(self, why: str) -> None:
+        """End the response in good order; the peer has some seconds to hang up.
+
+        :param why: the code that a WebSocket would be closed with.
+        """
         if self.sink.closed:
             return
-        flush = self.sink.finish(self._last)
+        flush = self.sink.finish(self._last, why)
         if flush is not None:
             flush.add_done_callback(lambda _: self._half_close())
         loop = asyncio.get_running_loop()
@@ -113,14 +121,14 @@ class Outflow:
 
     def dead(self, reason: str) -> None:
         logs.event(log, logging.INFO, "connection.dead", connection=self.id, reason=reason)
-        self.sink.abort()
+        self.sink.abort(reason)
 
     def reconnect(self, after_ms: int) -> None:
         self.say("reconnect", messages.reconnect(after_ms))
 
-    def dismiss(self) -> None:
+    def dismiss(self, refusal: type[NotifierError] = Draining) -> None:
         self._node.silence(self.sink)
-        self.finish()
+        self.finish(str(refusal.close_code))
 
 
 def _give_up_after(connection: socket.socket, seconds: float) -> None:

@@ -28,6 +28,7 @@ CONTROL_BYTES = 125
 PIECE_BYTES = 16384
 
 PROTOCOL_ERROR = 1002
+NO_CODE = 1005
 INVALID_DATA = 1007
 TOO_BIG = 1009
 INTERNAL_ERROR = 1011
@@ -40,6 +41,8 @@ class Protocol(WebSocketProtocol13):
     stream: IOStream | None  # type: ignore[assignment]  # there is none before the handshake
     # What to close with when Tornado gives up on the connection without a word.
     failure = PROTOCOL_ERROR
+    # The peer has said Close; ours, if it is yet to come, is the answer.
+    _leaving = False
     _lingering: asyncio.Task[None] | None = None
     _patience: asyncio.TimerHandle | None = None
 
@@ -49,7 +52,11 @@ class Protocol(WebSocketProtocol13):
         """Pongs, Close and all else Tornado sends: by the sink, like everything."""
         assert self.sink is not None
         whole = frame(data, opcode)
-        flush = self.sink.finish(whole) if opcode == Opcode.CLOSE else self.sink.write(whole)
+        if opcode == Opcode.CLOSE:
+            why = "client" if self._leaving else str(int.from_bytes(data[:2]) or NO_CODE)
+            flush = self.sink.finish(whole, why)
+        else:
+            flush = self.sink.write(whole)
         if flush is None:
             raise StreamClosedError()
         assert isinstance(flush, asyncio.Future)
@@ -118,6 +125,7 @@ class Protocol(WebSocketProtocol13):
         except UnicodeDecodeError:
             self.fail(INVALID_DATA, "a close reason that is not UTF-8")
             return
+        self._leaving = True
         super()._handle_message(Opcode.CLOSE, data)
         self._abort()
 

@@ -29,6 +29,7 @@ class RawSocket(Socket):
     There are no messages of our own: what has to be said closes the connection.
     """
 
+    transport = "raw"
     _wanted: Wanted
     _name: str
     _without_echo: WithoutEcho | None = None
@@ -42,7 +43,13 @@ class RawSocket(Socket):
         await super().get(**kwargs)
 
     def _make_sink(self, stream: TornadoStream) -> Sink:
-        return self.node.sink(stream, RAW, tailor=self._without_echo, on_gap=self._on_gap)
+        return self.node.sink(
+            stream,
+            RAW,
+            transport=self.transport,
+            tailor=self._without_echo,
+            on_gap=self._on_gap,
+        )
 
     async def open(self, *args: str, **kwargs: str) -> None:
         await super().open()

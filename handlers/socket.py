@@ -26,11 +26,13 @@ log = logging.getLogger("notifier.websocket")
 class Socket(WebSocketHandler):
     """One WebSocket connection; a :class:`~notifier.node.Connection` of the node.
 
+    :cvar transport: one of :data:`~notifier.counts.TRANSPORTS`.
     :ivar id: what the logs and the ``welcome`` call it.
     :ivar heard: set by the protocol when anything arrives; read by keep-alive.
     """
 
     sink: Sink
+    transport: str
 
     def initialize(self, node: Node, policy: Policy) -> None:
         self.node = node
@@ -112,7 +114,7 @@ class Socket(WebSocketHandler):
         )
 
     def _make_sink(self, stream: TornadoStream) -> Sink:
-        return self.node.sink(stream, NATIVE)
+        return self.node.sink(stream, NATIVE, transport=self.transport)
 
     # --- the node's Connection ---
 
@@ -121,7 +123,7 @@ class Socket(WebSocketHandler):
 
     def dead(self, reason: str) -> None:
         logs.event(log, logging.INFO, "connection.dead", connection=self.id, reason=reason)
-        self.sink.abort()
+        self.sink.abort(reason)
 
     def reconnect(self, after_ms: int) -> None:
         """A connection without messages of its own can't be told; it is dismissed in time."""

@@ -20,6 +20,7 @@ class Streaming(Handler):
     """``GET`` of a response that goes on until one side leaves."""
 
     content_type: str
+    transport: str
 
     @property
     def chunked(self) -> bool:
@@ -73,6 +74,7 @@ class Streaming(Handler):
             self.detach(),
             format,
             request=self.request,
+            transport=self.transport,
             alive=lambda: alive(outflow),
             last=LAST if self.chunked else b"",
             tailor=tailor,
@@ -107,8 +109,9 @@ class Streaming(Handler):
         return True
 
     def refuse_in_band(self, outflow: Outflow, refusal: NotifierError) -> None:
+        self.node.counts.errors[refusal.code] += 1
         outflow.say("error", messages.error(refusal))
-        outflow.dismiss()
+        outflow.dismiss(type(refusal))
 
 
 def is_single(wanted: Wanted) -> bool:

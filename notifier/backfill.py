@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from notifier.brokers.base import Broker
+from notifier.counts import Counts
 from notifier.errors import BrokerUnavailable
 from notifier.feed import Feed
 from notifier.history import History
@@ -38,10 +39,12 @@ class Backfill:
         broker: Broker,
         *,
         now_ms: Callable[[], int],
+        counts: Counts,
         on_page: Callable[[Subscription], None],
     ) -> None:
         self._broker = broker
         self._now_ms = now_ms
+        self._counts = counts
         self._on_page = on_page
         self._flights: dict[Hashable, asyncio.Task[Any]] = {}
         self._opened: set[Feed] = set()
@@ -123,12 +126,10 @@ class Backfill:
     async def _warm(self, feed: Feed) -> None:
         publications: list[Publication] = []
         size = feed.tail.depth
-        first = page = await self._broker.history(feed.channel, Last(size), PAGE_SIZE)
+        first = page = await self._read(feed.channel, Last(size))
         publications.extend(page.publications)
         while page.more and publications[-1].position is not None:
-            page = await self._broker.history(
-                feed.channel, After(publications[-1].position), PAGE_SIZE
-            )
+            page = await self._read(feed.channel, After(publications[-1].position))
             if page.gap is not None:
                 return  # trimmed while we read: what we hold is not whole
             publications.extend(page.publications)
@@ -145,16 +146,18 @@ class Backfill:
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception:
                 # A fault of ours. Its reader would wait for ever: let it come back instead.
-                subscription.sink.abort()
+                subscription.sink.abort("fault")
                 raise
             else:
                 feed.turn_page(subscription, page)
                 self._on_page(subscription)
 
     async def _page(self, channel: str, since: Since) -> History:
-        return await self._once(
-            ("page", channel, since), lambda: self._broker.history(channel, since, PAGE_SIZE)
-        )
+        return await self._once(("page", channel, since), lambda: self._read(channel, since))
+
+    async def _read(self, channel: str, since: Since) -> History:
+        self._counts.history_reads["subscription"] += 1
+        return await self._broker.history(channel, since, PAGE_SIZE)
 
     async def _once(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Single flight: who comes while it is under way waits for the same."""

@@ -11,6 +11,7 @@ import contextlib
 import random
 from collections.abc import Callable
 
+from notifier.errors import Draining
 from notifier.node import Connection, Node
 
 # Clients told before everybody else has a turn.
@@ -58,7 +59,7 @@ class Drain:
                 connection.dismiss()
         await self._deserted(FAREWELL_SECONDS)
         for connection in list(self._node.connections.values()):
-            connection.sink.abort()
+            connection.sink.abort(str(Draining.close_code))
 
     async def _deserted(self, seconds: float) -> bool:
         """Wait so long for the last connection to go; whether it has."""

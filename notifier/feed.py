@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from notifier.channels import Namespace
+from notifier.counts import Counts
 from notifier.history import History
 from notifier.lane import Lane, SharedLane, TailoredLane
 from notifier.notification import Gap, Position, Publication
@@ -65,6 +66,7 @@ class Feed:
         feed_size: int,
         feed_bytes: int,
         budget: Budget,
+        counts: Counts,
         on_dirty: Callable[[Feed], None],
         on_behind: Callable[[Subscription], None],
     ) -> None:
@@ -79,6 +81,7 @@ class Feed:
         self.subscriptions: set[Subscription] = set()
         # One for each wire format, and one (None) for all who get bytes of their own.
         self._lanes: dict[Format | None, Lane] = {}
+        self._counts = counts
         self._on_dirty = on_dirty
         self._on_behind = on_behind
         self._pass: Pass | None = None
@@ -154,13 +157,18 @@ class Feed:
         start = self.flushed
         stop = self.tail.ring.cut(start, self.tail.ring.end, STRETCH_BYTES)
         items = self.tail.ring.slice(start, stop)
-        if any(isinstance(prepared.item, Gap) for prepared in items):
+        gaps = [prepared.item for prepared in items if isinstance(prepared.item, Gap)]
+        if gaps:
             self._part_with_those_who_cannot_be_told()
         self._pass = Pass(start, self.tail.position_at(start), items)
         self.flushed = stop
+        receivers = 0
         for lane in self._lanes.values():
             if lane.count:
-                lane.begin(items)
+                receivers += lane.count
+                lane.begin(items, gaps)
+        if receivers:
+            self._counts.receivers.observe(receivers)
 
     def _part_with_those_who_cannot_be_told(self) -> None:
         """A gap is ahead: it ends the connections whose format has no word for it."""
@@ -173,10 +181,14 @@ class Feed:
     def _cut(self, subscription: Subscription, frames: list[bytes], sent: int) -> None:
         """The kernel did not take all of the pass."""
         assert self._pass is not None
+        items = self._pass.items
         self._leave(subscription)
+        self._counts.fell_behind += 1
         taken = subscription.sink.spill(frames, sent)
+        if taken < len(items):
+            subscription.sink.count(items[taken:], frames[taken:], -1)
         subscription.cursor = self._pass.start + taken
-        subscription.after = self._pass.items[taken - 1].item.position
+        subscription.after = items[taken - 1].item.position
         if not subscription.sink.blocked:
             # The rest went when it was handed over: the kernel had made room in between.
             self._on_behind(subscription)
@@ -209,14 +221,21 @@ class Feed:
             self._lanes[key] = (
                 TailoredLane(self._serve)
                 if sink.tailor
-                else SharedLane(sink.format, on_short=self._cut, on_error=self._broken)
+                else SharedLane(
+                    sink.format,
+                    traffic=sink.traffic,
+                    on_short=self._cut,
+                    on_error=self._broken,
+                )
             )
         self._lanes[key].join(subscription)
+        self._counts.live += 1
 
     def fall_behind(self, subscription: Subscription) -> None:
         """Leave live, and remember where that was."""
         if subscription.standing is not Standing.LIVE:
             return
+        self._counts.fell_behind += 1
         unserved = self._leave(subscription)
         if unserved:
             assert self._pass is not None
@@ -227,6 +246,7 @@ class Feed:
 
     def _leave(self, subscription: Subscription) -> bool:
         subscription.standing = Standing.BEHIND
+        self._counts.live -= 1
         return self._lanes[_lane_key(subscription.sink)].leave(subscription)
 
     def place(self, subscription: Subscription) -> Position | None:
@@ -338,6 +358,7 @@ def _send(sink: Sink, items: list[Prepared], now_ms: int) -> int:
         return numbers[taken - 1] if taken else 0
     if gap is not None:
         if sink.on_gap is not None:
+            sink.traffic.told(gap)
             sink.on_gap(gap)
         return numbers[-1] if numbers else 0
     return len(items)

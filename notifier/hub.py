@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from notifier.channels import Namespaces
+from notifier.counts import Counts
 from notifier.feed import Feed, Next
 from notifier.notification import Position
 from notifier.ring import Budget
@@ -44,6 +45,7 @@ class Hub:
         feed_size: int,
         feed_bytes: int,
         feeds_bytes: int,
+        counts: Counts,
         call_soon: Callable[[Callable[[], None]], object],
         clock: Callable[[], float],
         now_ms: Callable[[], int],
@@ -54,6 +56,7 @@ class Hub:
         self._feed_size = feed_size
         self._feed_bytes = feed_bytes
         self._budget = Budget(feeds_bytes)
+        self._counts = counts
         self._call_soon = call_soon
         self._clock = clock
         self._now_ms = now_ms
@@ -62,6 +65,11 @@ class Hub:
         self._dirty: deque[Feed] = deque()
         self._behind: dict[Subscription, None] = {}
         self._scheduled = False
+
+    @property
+    def held_bytes(self) -> int:
+        """What all feeds hold together."""
+        return self._budget.used
 
     def subscribers(self, channel: str) -> int:
         """Connections on this node that follow the channel."""
@@ -95,11 +103,13 @@ class Hub:
                 feed_size=self._feed_size,
                 feed_bytes=self._feed_bytes,
                 budget=self._budget,
+                counts=self._counts,
                 on_dirty=self._mark,
                 on_behind=self.behind,
             )
         subscription = Subscription(channel, sink, pattern)
         feed.subscriptions.add(subscription)
+        self._counts.subscriptions += 1
         self._followed.setdefault(sink, {})[channel] = subscription
         return subscription
 
@@ -123,6 +133,7 @@ class Hub:
             return None
         feed = self._feed(subscription)
         feed.leave(subscription)
+        self._counts.subscriptions -= 1
         self._behind.pop(subscription, None)
         followed = self._followed[subscription.sink]
         del followed[subscription.channel]

@@ -47,6 +47,11 @@ class Keepalive:
         # Blocked ones: the fewest bytes seen unread, and when that was.
         self._blocked: dict[Peer, tuple[int, float]] = {}
 
+    @property
+    def stuck(self) -> int:
+        """Connections whose kernel buffer is full just now."""
+        return len(self._blocked)
+
     def add(self, peer: Peer, now: float) -> None:
         self._due[peer] = now + self._interval
 
@@ -82,7 +87,7 @@ class Keepalive:
             # A blocked one may not have seen the ping; it is judged by whether it drains.
             if not peer.heard and not peer.sink.blocked:
                 self.remove(peer)
-                peer.dead("no answer to a ping")
+                peer.dead("silent")
         return True
 
     def _ask_due(self, now: float) -> bool:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
+from notifier.counts import Traffic
+from notifier.notification import Gap
 from notifier.subscription import Subscription
 from notifier.wire.prepared import Format, Prepared
 
@@ -50,8 +52,11 @@ class Lane(ABC):
     def members(self) -> Sequence[Subscription]:
         return [s for s in self._slots if s is not None]
 
-    def begin(self, items: list[Prepared]) -> None:
-        """Begin a pass: everyone who is here now gets these items."""
+    def begin(self, items: list[Prepared], gaps: Sequence[Gap] = ()) -> None:
+        """Begin a pass: everyone who is here now gets these items.
+
+        :param gaps: those among them.
+        """
         self.next = 0
         self.stop = len(self._slots)
 
@@ -72,30 +77,43 @@ class Lane(ABC):
 class SharedLane(Lane):
     """Everyone in it gets the same bytes.
 
+    :param traffic: where a pass is counted, as a whole; ``on_short`` corrects that for whom it is
+        told of.
     :param on_short: told whom the kernel did not take all from, the frames, and the bytes it took.
     :param on_error: told whose connection is gone.
     """
 
-    __slots__ = ("_data", "_format", "_frames", "_on_error", "_on_short")
+    __slots__ = ("_data", "_format", "_frames", "_gaps", "_on_error", "_on_short", "_traffic")
 
     def __init__(
         self,
         format: Format,
         *,
+        traffic: Traffic,
         on_short: Callable[[Subscription, list[bytes], int], None],
         on_error: Callable[[Subscription], None],
     ) -> None:
         super().__init__()
         self._format = format
+        self._traffic = traffic
         self._on_short = on_short
         self._on_error = on_error
         self._frames: list[bytes] = []
         self._data = b""
+        self._gaps: Sequence[Gap] = ()
 
-    def begin(self, items: list[Prepared]) -> None:
-        super().begin(items)
+    def leave(self, subscription: Subscription) -> bool:
+        unserved = super().leave(subscription)
+        if unserved:
+            self._count(-1)
+        return unserved
+
+    def begin(self, items: list[Prepared], gaps: Sequence[Gap] = ()) -> None:
+        super().begin(items, gaps)
+        self._gaps = gaps
         frames = self._frames = [item.encoded(self._format) for item in items]
         self._data = frames[0] if len(frames) == 1 else b"".join(frames)
+        self._count(self.count)
 
     def walk(self, deadline: float, clock: Callable[[], float]) -> bool:
         # The inner loop of the whole service: a bound `send` a socket and a comparison.
@@ -113,6 +131,7 @@ class SharedLane(Lane):
                     sent = 0
                 except OSError:
                     self.next = slot + 1
+                    self._count(-1)
                     self._on_error(subscription)
                     continue
                 if sent != size:
@@ -126,7 +145,12 @@ class SharedLane(Lane):
 
     def _end(self) -> None:
         super()._end()
-        self._frames, self._data = [], b""
+        self._frames, self._data, self._gaps = [], b"", ()
+
+    def _count(self, receivers: int) -> None:
+        """So many get all of the pass; or, after all, do not."""
+        publications = len(self._frames) - len(self._gaps)
+        self._traffic.sent(publications, len(self._data), self._gaps, receivers)
 
 
 class TailoredLane(Lane):

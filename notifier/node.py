@@ -17,6 +17,7 @@ from notifier.backfill import Backfill
 from notifier.brokers.base import Broker, Idempotency
 from notifier.channels import Namespaces, Pattern, check_channel
 from notifier.config import Settings
+from notifier.counts import Counts
 from notifier.errors import (
     BadParameter,
     Draining,
@@ -99,13 +100,17 @@ class Node:
         self._requests = 0
         self.draining = False
         self.now_ms = now_ms
-        self._clock = clock
-        self._backfill = Backfill(broker, now_ms=now_ms, on_page=self._page_at_hand)
+        self.clock = clock
+        self.counts = Counts()
+        self._backfill = Backfill(
+            broker, now_ms=now_ms, counts=self.counts, on_page=self._page_at_hand
+        )
         self._hub = Hub(
             namespaces,
             feed_size=settings.feed_size,
             feed_bytes=settings.feed_bytes,
             feeds_bytes=settings.feeds_bytes,
+            counts=self.counts,
             call_soon=lambda callback: asyncio.get_running_loop().call_soon(callback),
             clock=clock,
             now_ms=now_ms,
@@ -149,11 +154,13 @@ class Node:
         stream: Stream,
         format: Format,
         *,
+        transport: str,
         tailor: Tailor | None = None,
         on_gap: Callable[[Gap], None] | None = None,
     ) -> Sink:
         """An outlet for a new connection.
 
+        :param transport: one of :data:`~notifier.counts.TRANSPORTS`.
         :param tailor: fits publications to it, if they are not the same for all.
         :param on_gap: ends it; needed where the format has no word for a gap.
         """
@@ -166,20 +173,27 @@ class Node:
             on_blocked=self._blocked,
             on_drained=self._drained,
             on_finished=self.silence,
+            traffic=self.counts.traffic[transport],
         )
 
     def connected(self, connection: Connection) -> None:
         self.connections[connection.sink] = connection
         self.deserted.clear()
-        self.keepalive.add(connection, self._clock())
+        self.keepalive.add(connection, self.clock())
+        traffic = connection.sink.traffic
+        traffic.open += 1
+        traffic.opened += 1
 
     def disconnected(self, connection: Connection) -> None:
         """The connection is gone; so is all it was subscribed to."""
-        self.connections.pop(connection.sink, None)
+        sink = connection.sink
+        if self.connections.pop(sink, None) is not None:
+            sink.traffic.open -= 1
+            sink.traffic.closed[sink.ended or "lost"] += 1
         if not self.connections:
             self.deserted.set()
         self.keepalive.remove(connection)
-        self.silence(connection.sink)
+        self.silence(sink)
 
     def silence(self, sink: Sink) -> None:
         """End all the sink's subscriptions."""
@@ -282,6 +296,7 @@ class Node:
         :raises BrokerUnavailable:
         """
         start = starts(since or "all", [channel], now_ms=self.now_ms())(channel)
+        self.counts.history_reads["client"] += 1
         page = await self.broker.history(
             channel,
             start,
@@ -299,9 +314,11 @@ class Node:
 
         :raises BrokerUnavailable:
         """
+        self.counts.history_reads["client"] += 1
         page = await self.broker.history(channel, since, MAX_LIMIT)
         yield page
         while page.more:
+            self.counts.history_reads["client"] += 1
             page = await self.broker.history(channel, After(page.end), MAX_LIMIT)
             yield page
 
@@ -374,13 +391,13 @@ class Node:
     def sweep(self) -> bool:
         """Housekeeping; True when keep-alive wants another turn at once."""
         self.broker.sweep()
-        return self.keepalive.sweep(self._clock())
+        return self.keepalive.sweep(self.clock())
 
     def _blocked(self, sink: Sink) -> None:
         self._hub.blocked(sink)
         connection = self.connections.get(sink)
         if connection is not None:
-            self.keepalive.blocked(connection, self._clock())
+            self.keepalive.blocked(connection, self.clock())
 
     def _drained(self, sink: Sink) -> None:
         connection = self.connections.get(sink)

@@ -23,6 +23,8 @@ class Patterns:
     """The pattern subscriptions of all connections."""
 
     def __init__(self) -> None:
+        # Of all connections together.
+        self.count = 0
         self._of: dict[Sink, dict[str, PatternSubscription]] = {}
         # By pattern, so that one that thousands follow is compared once.
         self._followers: dict[Pattern, dict[PatternSubscription, None]] = {}
@@ -32,11 +34,13 @@ class Patterns:
         return self._of.get(sink, {})
 
     def add(self, subscription: PatternSubscription) -> None:
+        self.count += 1
         self._of.setdefault(subscription.sink, {})[subscription.pattern.text] = subscription
         self._followers.setdefault(subscription.pattern, {})[subscription] = None
 
     def remove(self, subscription: PatternSubscription) -> None:
         own = self._of[subscription.sink]
+        self.count -= 1
         del own[subscription.pattern.text]
         if not own:
             del self._of[subscription.sink]

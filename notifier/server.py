@@ -24,6 +24,8 @@ from notifier.node import Node, wall_clock_ms
 log = logging.getLogger("notifier.server")
 
 SWEEP_SECONDS = 1.0
+# How often it is looked how late the event loop is.
+LAG_SECONDS = 0.1
 # Connections the kernel holds for us while the loop is busy: a reconnect storm's worth.
 BACKLOG = 4096
 # Open files besides the subscribers' connections: producers', the log, the loop's own.
@@ -58,7 +60,7 @@ class Server:
             max_buffer_size=2 * max(settings.max_body_bytes, settings.max_message_bytes) + 65536,
         )
         self._sockets: list[socket.socket] = []
-        self._sweeper: asyncio.Task[None] | None = None
+        self._chores: list[asyncio.Task[None]] = []
 
     @property
     def port(self) -> int:
@@ -86,7 +88,10 @@ class Server:
             for listening in self._sockets:
                 listening.close()
             raise
-        self._sweeper = asyncio.create_task(self._sweep())
+        self._chores = [
+            asyncio.create_task(self._sweep()),
+            asyncio.create_task(self._measure_lag()),
+        ]
         self._http.add_sockets(self._sockets)
         logs.event(log, logging.INFO, "server.listening", url=self.url)
 
@@ -112,11 +117,11 @@ class Server:
         """Stop at once."""
         self.node.draining = True
         self._http.stop()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
         for connection in list(self.node.connections.values()):
-            connection.sink.abort()
+            connection.sink.abort("stopped")
         await self._http.close_all_connections()
         await self.node.close()
         logs.event(log, logging.INFO, "server.stopped")
@@ -131,6 +136,14 @@ class Server:
                 logs.event(log, logging.ERROR, "sweep.failed", exc_info=error)
                 more = False
             await asyncio.sleep(0 if more else SWEEP_SECONDS)
+
+    async def _measure_lag(self) -> None:
+        """How much later than it should a turn of the loop comes."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_SECONDS
+            await asyncio.sleep(LAG_SECONDS)
+            self.node.counts.loop_lag.observe(max(0.0, loop.time() - due))
 
 
 def allow_files(connections: int) -> None:

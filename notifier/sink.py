@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+from notifier.counts import Traffic
 from notifier.notification import Gap
 from notifier.wire.prepared import Format, Prepared, Tailor
 
@@ -61,11 +62,13 @@ class Sink:
     :param on_blocked: told when the sink blocks; its subscriptions must leave live.
     :param on_drained: told when it can be written to again.
     :param on_finished: told when the last frame was written; its subscriptions must end.
+    :param traffic: where what goes out is counted, with all others of its transport.
+    :ivar ended: why the connection ended, by the first who knew, in a word or a close code.
     """
 
     __slots__ = ("_corked", "_gate", "_max_pending", "_on_blocked", "_on_drained", "_on_finished",
-                 "_rest", "_stream", "blocked", "closed", "format", "on_gap", "send",
-                 "tailor")  # fmt: skip
+                 "_rest", "_stream", "blocked", "closed", "ended", "format", "on_gap", "send",
+                 "tailor", "traffic")  # fmt: skip
 
     def __init__(
         self,
@@ -76,6 +79,7 @@ class Sink:
         on_blocked: Callable[[Sink], None],
         on_drained: Callable[[Sink], None],
         on_finished: Callable[[Sink], None],
+        traffic: Traffic,
         tailor: Tailor | None = None,
         on_gap: Callable[[Gap], None] | None = None,
     ) -> None:
@@ -84,8 +88,10 @@ class Sink:
         self.format = format
         self.tailor = tailor
         self.on_gap = on_gap
+        self.traffic = traffic
         self.blocked = False
         self.closed = False
+        self.ended = ""
         self._corked = False
         self._gate: Flush | None = None
         # Bytes of a cut publication among what is pending, at most: they are no reply.
@@ -116,10 +122,11 @@ class Sink:
             return None
         return self._hand_over(frame)
 
-    def finish(self, frame: bytes) -> Flush | None:
+    def finish(self, frame: bytes, why: str = "") -> Flush | None:
         """Send the last frame there will be; no publication comes after it."""
         flush = self.write(frame)
         self.closed = True
+        self.ended = self.ended or why
         self._on_finished(self)
         return flush
 
@@ -130,10 +137,23 @@ class Sink:
         cursor. Not to be called while blocked.
         """
         if self.tailor is None:
-            return self._push([item.encoded(self.format) for item in items])
-        taken = self._push(self.tailor.fit(items, self.format))
-        self.tailor.sent(items[:taken])
+            frames = [item.encoded(self.format) for item in items]
+        else:
+            frames = self.tailor.fit(items, self.format)
+        taken = self._push(frames)
+        if taken < len(items):
+            items, frames = items[:taken], frames[:taken]
+        self.count(items, frames)
+        if self.tailor is not None:
+            self.tailor.sent(items)
         return taken
+
+    def count(self, items: list[Prepared], frames: list[bytes], times: int = 1) -> None:
+        """These went out so often; a negative number takes back what did not after all."""
+        gaps = [prepared.item for prepared in items if isinstance(prepared.item, Gap)]
+        # A tailor leaves nothing of what is not for this connection.
+        sent = len(frames) - frames.count(b"")
+        self.traffic.sent(sent - len(gaps), sum(map(len, frames)), gaps, times)
 
     def say(self, kind: str, message: bytes) -> Flush | None:
         """Send a message of the server's own."""
@@ -182,9 +202,10 @@ class Sink:
         """Bytes the peer has not acknowledged."""
         return 0 if self.closed else self._stream.unread()
 
-    def abort(self) -> None:
+    def abort(self, why: str = "lost") -> None:
         """Tear the connection down: no byte, no Close frame, will reach the peer."""
         self.closed = True
+        self.ended = self.ended or why
         self._stream.abort()
 
     def _hand_over(self, data: bytes | memoryview) -> Flush | None:
@@ -195,7 +216,7 @@ class Sink:
             return None
         if self._stream.writing():
             if self._stream.pending() > self._max_pending + self._rest + len(data):
-                self.abort()
+                self.abort("unread")
                 return None
             self._gate = flush
             if not self.blocked:

@@ -48,6 +48,11 @@ class Subscriptions:
         self._patterns = Patterns()
         self._errands: set[asyncio.Task[None]] = set()
 
+    @property
+    def patterns(self) -> int:
+        """Subscriptions to a pattern."""
+        return self._patterns.count
+
     # --- joining ---
 
     async def join(self, sink: Sink, channel: str, since: Since, listener: Listener) -> None:
@@ -142,6 +147,8 @@ class Subscriptions:
         except BaseException:
             self._detach(subscription)
             raise
+        if joined.gap is not None:
+            sink.traffic.gaps["start"] += 1
         self._hub.begin(subscription, start)
         return joined
 

@@ -67,7 +67,7 @@ class Bench:
 
     def connect(self) -> FakeConnection:
         stream = FakeStream(capacity=1000)
-        connection = FakeConnection(self.node.sink(stream, NATIVE), stream)
+        connection = FakeConnection(self.node.sink(stream, NATIVE, transport="websocket"), stream)
         self.node.connected(connection)
         return connection
 

@@ -10,6 +10,7 @@ import pytest
 from notifier.backfill import Backfill
 from notifier.brokers.base import Receiver
 from notifier.channels import Namespace, Namespaces
+from notifier.counts import Counts
 from notifier.errors import BrokerUnavailable
 from notifier.feed import Feed
 from notifier.history import History
@@ -41,7 +42,10 @@ class Bench:
             now_ms=lambda: 1000,
         )
         self.paged: list[Subscription] = []
-        self.backfill = Backfill(self.broker, now_ms=lambda: 1000, on_page=self.paged.append)
+        self.counts = Counts()
+        self.backfill = Backfill(
+            self.broker, now_ms=lambda: 1000, counts=self.counts, on_page=self.paged.append
+        )
         self.publish(10)
 
     def publish(self, count: int) -> None:
@@ -56,6 +60,7 @@ class Bench:
             feed_size=feed_size,
             feed_bytes=1 << 20,
             budget=Budget(1 << 30),
+            counts=self.counts,
             on_dirty=lambda _: None,
             on_behind=lambda _: None,
         )
@@ -71,6 +76,7 @@ class Bench:
             on_blocked=ignore,
             on_drained=ignore,
             on_finished=ignore,
+            traffic=self.counts.traffic["websocket"],
         )
         return Subscription("a", sink)
 

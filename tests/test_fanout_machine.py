@@ -80,6 +80,7 @@ class Client:
         self.sink = machine.node.sink(
             self.stream,
             OTHER if kind == "other" else NATIVE,
+            transport="websocket",
             tailor=ByHand() if kind == "tailored" else None,
         )
         self.account = Account(machine.broker, machine.now_ms)

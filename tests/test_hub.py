@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from notifier.channels import Namespace, Namespaces
+from notifier.counts import Counts
 from notifier.hub import CATCH_UP_SECONDS, PASS_SECONDS, Hub
 from notifier.lane import STRIDE
 from notifier.notification import Position, Publication
@@ -49,11 +50,13 @@ class Bench:
         self.turns: list[Callable[[], None]] = []
         self.off_the_ring: list[Subscription] = []
         self.longest = 0.0
+        self.counts = Counts()
         self.hub = Hub(
             Namespaces(Namespace()),
             feed_size=1000,
             feed_bytes=1 << 22,
             feeds_bytes=1 << 30,
+            counts=self.counts,
             call_soon=self.turns.append,
             clock=self.clock,
             now_ms=lambda: 1000,
@@ -72,6 +75,7 @@ class Bench:
             on_blocked=self.hub.blocked,
             on_drained=self.hub.drained,
             on_finished=lambda _: None,
+            traffic=self.counts.traffic["websocket"],
         )
         subscription = self.hub.attach(sink, channel)
         feed = self.hub.feeds[subscription.channel]

@@ -6,6 +6,7 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notifier.counts import Traffic
 from notifier.lane import STRIDE, Lane, SharedLane, TailoredLane
 from notifier.subscription import Subscription
 from tests.frames import AS_IS, items
@@ -35,7 +36,8 @@ class Watched(SharedLane):
     """A lane that keeps what it tells."""
 
     def __init__(self) -> None:
-        super().__init__(AS_IS, on_short=self._cut, on_error=self._gone)
+        self.traffic = Traffic("websocket")
+        super().__init__(AS_IS, traffic=self.traffic, on_short=self._cut, on_error=self._gone)
         self.short: list[tuple[Any, int]] = []
         self.broken: list[Any] = []
         self.on_short: Callable[[], None] = lambda: None
@@ -117,6 +119,7 @@ def test_one_that_is_gone_disturbs_no_other() -> None:
     assert lane.broken == readers[1:3]
     assert lane.short == []
     assert readers[3].got == [DATA]
+    assert (lane.traffic.publications, lane.traffic.bytes) == (2 * len(FRAMES), 2 * len(DATA))
 
 
 def test_walk_stops_at_the_deadline_and_goes_on_where_it_stopped() -> None:
@@ -239,6 +242,9 @@ def test_everyone_there_when_a_pass_began_is_served_once_unless_it_left(events: 
         assert set(cast(list[Any], lane.members())) == set(here)
     Walk(lane)()
     assert {reader: len(reader.got) for reader in owed} == owed
+    sent = sum(owed.values())
+    assert lane.traffic.publications == sent * len(FRAMES)
+    assert lane.traffic.bytes == sent * len(DATA)
 
 
 def test_a_tailored_lane_gives_everyone_its_turn_and_stops_at_the_deadline() -> None:

@@ -21,7 +21,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     # 1: pure protocol
     frozenset({"wire", "session", "history", "recovery"}),
     # 2: what a node is told, and tells
-    frozenset({"config", "logs", "auth", "limits", "metrics"}),
+    frozenset({"config", "logs", "auth", "limits", "counts", "metrics"}),
     # 3: the log and its readers
     frozenset({"brokers", "feed", "hub", "sink", "keepalive"})
     | {"backfill", "lane", "ring", "tail", "subscription", "subscriptions"}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from notifier.counts import Traffic
 from notifier.sink import Sink
 from notifier.wire.websocket import Opcode, frame
 from tests.fakestream import FakeStream
@@ -28,6 +29,7 @@ class Outlet:
             on_blocked=lambda _: self.told.append("blocked"),
             on_drained=lambda _: self.told.append("drained"),
             on_finished=lambda _: self.told.append("finished"),
+            traffic=Traffic("websocket"),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from notifier.channels import Namespace
+from notifier.counts import Counts
 from notifier.feed import Feed
 from notifier.history import History
 from notifier.notification import Position, Publication
@@ -29,6 +30,7 @@ def feed(*, history_size: int = 100, feed_size: int = 100, head: int = 0) -> Fee
         feed_size=feed_size,
         feed_bytes=1 << 20,
         budget=Budget(1 << 30),
+        counts=Counts(),
         on_dirty=lambda _: None,
         on_behind=lambda _: None,
     )
