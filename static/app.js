@@ -5,10 +5,14 @@ import { Channels } from "./channels.js";
 import { Composer } from "./composer.js";
 import { byId } from "./elements.js";
 import { Notifier } from "./notifier.js";
+import { isPattern } from "./notifier/positions.js";
 import { Status } from "./status.js";
 import { Timeline } from "./timeline.js";
 
-const notifier = new Notifier();
+// `?transport=sse` for a look at how it is without WebSocket.
+const [asked] = new URLSearchParams(location.search).getAll("transport");
+const transport = ["websocket", "sse"].includes(asked) ? asked : "auto";
+const notifier = new Notifier(undefined, { transport });
 const timeline = new Timeline();
 const attention = new Attention();
 const composer = new Composer(notifier);
@@ -24,7 +28,8 @@ offer(channels.names);
 
 /** The line to try and the box that sends both name a channel that is listened to. */
 function offer(names) {
-  const [channel = "alerts"] = names;
+  const named = names.find((name) => !isPattern(name));
+  const channel = named ?? names[0]?.replaceAll("*", "1") ?? "alerts"; // one that matches
   const base = new URL(".", document.baseURI).href;
   const short = base.replace(/^http:\/\//, ""); // curl assumes http
   const path = encodeURIComponent(channel).replaceAll("%3A", ":").replaceAll("%40", "@");

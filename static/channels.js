@@ -1,10 +1,12 @@
-/** The channels this page listens to: chips to add and drop, kept in the page's address. */
+/** The channels and patterns this page listens to: chips to add and drop, kept in its address. */
 
 import { colourOf } from "./card.js";
 import { byId, make } from "./elements.js";
+import { isPattern, matches } from "./notifier/positions.js";
 
 const DEFAULT = "alerts";
 const REPLAY = "-50"; // how much of a channel's history a fresh page shows
+const REPLAY_EACH = "-10"; // of each channel that a pattern brings: they may be many
 
 export class Channels {
   #notifier;
@@ -59,8 +61,9 @@ export class Channels {
     const element = make("li", { className: "chip" }, label, drop);
     element.dataset.state = "waiting";
     byId("chips").append(element);
-    const heard = (notification) => this.#heard(notification);
-    const subscription = this.#notifier.subscribe(name, heard, { since: REPLAY });
+    const since = isPattern(name) ? REPLAY_EACH : REPLAY;
+    // The same function for all: what is listened to twice is shown once.
+    const subscription = this.#notifier.subscribe(name, this.#heard, { since });
     this.#chips.set(name, { subscription, element });
   }
 
@@ -69,15 +72,18 @@ export class Channels {
     this.#chips.delete(name);
     subscription.unsubscribe();
     element.remove();
-    this.#timeline.remove(({ channel }) => channel === name);
+    const others = this.names;
+    this.#timeline.remove(
+      ({ channel }) => matches(name, channel) && !others.some((other) => matches(other, channel)),
+    );
     this.#keep();
   }
 
   /** A channel that can't be had is given back to the box, to be mended. */
   #refused({ channel, message, temporary }) {
-    if (!this.#chips.has(channel)) return;
+    if (channel === null) return;
     this.#problem(message.includes(channel) ? message : `${channel}: ${message}`);
-    if (temporary) return;
+    if (temporary || !this.#chips.has(channel)) return; // not one that a pattern would have brought
     this.#drop(channel);
     byId("channel-name").value ||= channel;
   }
@@ -106,7 +112,8 @@ export class Channels {
 
   /** The names, for the box that sends and for the line to try. */
   #list() {
-    const options = this.names.map((name) => make("option", { value: name }));
+    const single = this.names.filter((name) => !isPattern(name));
+    const options = single.map((name) => make("option", { value: name }));
     byId("channel-names").replaceChildren(...options);
     this.onchange?.(this.names);
   }

@@ -1,173 +1,85 @@
 /**
- * A client for the notifier service: one WebSocket for any number of channels, which comes back by
- * itself, resumes where it was, and says out loud what could not be resumed.
+ * A client for the notifier service: one connection for any number of channels, which comes back by
+ * itself, resumes where it was, and says out loud what could not be resumed. It is a WebSocket;
+ * where that is blocked, server-sent events.
  *
  *     import { Notifier } from "/static/notifier.js";
  *     const notifier = new Notifier();
  *     notifier.subscribe("alerts", (n) => console.log(n.title, n.message));
  *     notifier.on("gap", ({ channel, after, before }) => reload(channel));
  *
- * No dependencies. Runs in every current browser and, given a WebSocket class, in Node 20 and later.
+ * No dependencies but the folder beside it. Runs in every current browser and, given a WebSocket
+ * class, in Node 20 and later.
  *
  * @module notifier
  */
 
-/**
- * A publication as a subscriber gets it. Its own fields are as the server checked them; a page
- * still has to insert them as text.
- *
- * @typedef {object} Notification
- * @property {string} channel
- * @property {string|null} position `epoch:offset`; null in an ephemeral namespace
- * @property {number|null} offset
- * @property {string} id
- * @property {string} time RFC 3339
- * @property {string} [title]
- * @property {string} [message]
- * @property {1|2|3|4|5} [priority] 3 when absent
- * @property {string[]} [tags]
- * @property {string} [click]
- * @property {string} [icon]
- * @property {object[]} [actions]
- * @property {*} [data]
- * @property {string} [key] a later publication with the same key replaces this one
- * @property {string} [expires] RFC 3339
- * @property {string} [content_type] with `data_base64`: a binary payload
- * @property {string} [data_base64]
- */
+import { Channel, Pattern } from "./notifier/channel.js";
+import { Connection } from "./notifier/connection.js";
+import { NotifierError, serverError } from "./notifier/errors.js";
+import { EventLink } from "./notifier/eventsource.js";
+import { browser, clamp, randomId, report } from "./notifier/platform.js";
+import { hasEnds, hasPlace, isPattern, resumeToken, skipped } from "./notifier/positions.js";
+import { eventsUrl, route, socketUrl } from "./notifier/route.js";
+import { Subscription } from "./notifier/subscription.js";
+import { isPermanent, SocketLink } from "./notifier/websocket.js";
+
+export { NotifierError, Subscription };
 
 /**
- * What lies strictly between two positions was missed and can't be had any more.
- *
- * @typedef {object} Gap
- * @property {string} channel
- * @property {string|null} after null when the old end is not known
- * @property {string|null} before
+ * @typedef {import("./notifier/types.js").Notification} Notification
+ * @typedef {import("./notifier/types.js").Gap} Gap
+ * @typedef {import("./notifier/types.js").StateChange} StateChange
+ * @typedef {import("./notifier/types.js").Options} Options
  */
-
-/**
- * @typedef {object} StateChange
- * @property {"connecting"|"open"|"waiting"|"closed"|"failed"} state
- *   `waiting`: between two tries. `closed`: by `close()`. `failed`: the server does not want us
- *   back, or the URL can't be used; only `connect()` tries again.
- * @property {number|null} retryAt when the next try is, in milliseconds since 1970 (`waiting`)
- * @property {number} attempt tries since the last stable connection
- * @property {number|null} code the close code that led here
- * @property {string} reason
- */
-
-/**
- * @typedef {object} Options
- * @property {Object<string, string>} [since] where to start, per channel: what `positions` gave
- * @property {string|string[]} [protocols] offered as Sec-WebSocket-Protocol
- * @property {number} [maxDelay] the longest back-off, in milliseconds (30,000)
- * @property {number} [answerTimeout] how long to wait for a welcome, a pong or a reply, in
- *   milliseconds (10,000)
- * @property {typeof WebSocket} [WebSocket] the class to use instead of the global one
- * @property {object} [platform] for tests: `now`, `setTimeout`, `clearTimeout`, `random`, `window`,
- *   `document`
- */
-
-/** Close codes that mean: the same again would fail again (RFC 6455 §7.4.1). */
-const PERMANENT = new Set([1002, 1007, 1008, 1009]);
 
 const FIRST_DELAY = 1_000;
 const STABLE_AFTER = 5_000; // a connection that lives this long takes the back-off to its start
 const PING_INTERVAL = 25_000; // until the server's welcome says otherwise
 const PROBE_AFTER = 2_000; // silence after which a page that wakes up doubts its connection
+const SOCKET_AGAIN = 60_000; // on server-sent events, how long until WebSocket is tried again
+const SOCKET_AGAIN_MOST = 3_600_000; // the wait doubles up to this
 const ALREADY_SUBSCRIBED = 40902;
-const REMEMBERED_EPOCHS = 8;
-const REMEMBERED_IDS = 256;
-
-/** Why a request got no result. `outcome` says what that means for what was asked. */
-export class NotifierError extends Error {
-  /**
-   * @param {string} message
-   * @param {object} [facts] any of the fields below
-   */
-  constructor(message, facts = {}) {
-    super(message);
-    this.name = "NotifierError";
-    /** The server's numeric code; 0 when the error is local. @type {number} */
-    this.code = facts.code ?? 0;
-    /**
-     * `refused`: the server said no, nothing was stored. `unsent`: it never left. `unknown`: the
-     * connection went before the answer; publish `notification` again, its `id` makes that safe.
-     * @type {"refused"|"unsent"|"unknown"}
-     */
-    this.outcome = facts.outcome ?? "refused";
-    /** Whether the same request may succeed later. @type {boolean} */
-    this.temporary = facts.temporary ?? false;
-    /** @type {string|null} */
-    this.field = facts.field ?? null;
-    /** @type {string|null} */
-    this.docs = facts.docs ?? null;
-    /** @type {string|null} */
-    this.channel = facts.channel ?? null;
-    /** What `publish` was sending, with its `id`. @type {object|null} */
-    this.notification = facts.notification ?? null;
-  }
-}
-
-/** One listener on one channel. Made by `Notifier.subscribe`. */
-export class Subscription {
-  #channel;
-  #leave;
-
-  constructor(channel, leave) {
-    this.#channel = channel;
-    this.#leave = leave;
-  }
-
-  /** @returns {string} */
-  get channel() {
-    return this.#channel.name;
-  }
-
-  /** Where the channel stands: the last position received. @returns {string|null} */
-  get position() {
-    return this.#channel.position;
-  }
-
-  /**
-   * Whether all that was missed before the latest (re)connection has been replayed; null before
-   * the server has answered, and in an ephemeral namespace.
-   * @returns {boolean|null}
-   */
-  get recovered() {
-    return this.#channel.recovered;
-  }
-
-  /** Ends this listener; the channel is left with its last one. */
-  unsubscribe() {
-    this.#leave();
-  }
-}
+const NO_EVENTS = new Set([40401, 40501]); // a server of before there were any
 
 /**
  * Events, each with its facts in `event.detail` (or as the argument with `on`):
  * - `state` {StateChange}
- * - `welcome` the server's message: connection, ping_interval_ms, version
- * - `subscribed` {channel, position, recovered}
+ * - `welcome` the server's message: connection, ping_interval_ms, time, version (WebSocket only)
+ * - `subscribed` {channel, position, recovered}; with `pattern` for a channel that one brought, with
+ *   `channels` (how many) for the pattern itself
  * - `gap` {Gap}, in its place between the notifications of that channel
+ * - `presence` {channel, event, member?, count} where `presence: true` was asked for
  * - `error` {NotifierError} what no promise reports: a refused channel, a broken frame
  */
 export class Notifier extends EventTarget {
   #url;
   #options;
   #platform;
-  #channels = new Map();
+  #channels = new Map(); // name -> Channel or Pattern
   #since;
   #current = null; // the connection in use
   #successor = null; // the one that takes over from it while the server drains
   #leaving = new Set(); // handed over, waiting for their last replies
   #queue = new Set(); // requests that wait for a connection
-  #state = { state: "connecting", retryAt: null, attempt: 0, code: null, reason: "" };
+  #state = {
+    state: "connecting",
+    transport: null,
+    retryAt: null,
+    attempt: 0,
+    code: null,
+    reason: "",
+  };
   #wanted = false;
   #attempt = 0;
   #triedAt = -Infinity;
   #retry = null;
   #ref = 0;
+  #route;
+  #heardCount = 0;
+  #time = 0; // the newest we know by the server's clock
+  #again = null; // the timer of the next try of a WebSocket, while it goes without
+  #againAfter = SOCKET_AGAIN;
 
   /**
    * Connects at once (in the next microtask, so that listeners can be added first).
@@ -175,15 +87,17 @@ export class Notifier extends EventTarget {
    * @param {string|URL} [url] of the WebSocket; http and relative URLs are understood. Default:
    *   `/ws` of the server this module came from.
    * @param {Options} [options]
-   * @throws {TypeError} for a URL no WebSocket can use
+   * @throws {TypeError} for a URL no WebSocket can use, or without a class for the transport
    */
   constructor(url, options = {}) {
     super();
     this.#platform = { ...browser(), ...options.platform };
     this.#options = { maxDelay: 30_000, answerTimeout: 10_000, ...options };
     this.#options.WebSocket ??= globalThis.WebSocket;
-    if (!this.#options.WebSocket) throw new TypeError("pass a WebSocket class: {WebSocket}");
+    this.#options.EventSource ??= globalThis.EventSource;
+    this.#options.fetch ??= (...request) => globalThis.fetch(...request);
     this.#url = socketUrl(url);
+    this.#route = route(this.#options);
     this.#since = new Map(Object.entries(options.since ?? {}));
     this.#want();
     queueMicrotask(() => this.#dial());
@@ -197,7 +111,7 @@ export class Notifier extends EventTarget {
   /** Position per channel, to be given back as `since` to another Notifier.
    * @returns {Object<string, string>} */
   get positions() {
-    const known = [...this.#channels.values()].filter((channel) => channel.position !== null);
+    const known = [...this.#channels.values()].filter(({ position }) => position !== null);
     return Object.fromEntries(known.map((channel) => [channel.name, channel.position]));
   }
 
@@ -219,19 +133,32 @@ export class Notifier extends EventTarget {
    * reconnections. A second listener on a channel shares the first one's place in it, and hears
    * what comes from now on.
    *
-   * @param {string} channel
+   * A pattern such as `builds:*` brings every channel that matches, also those that come to life
+   * later; `notification.channel` tells which. A function given for several patterns or channels
+   * is called once for each notification.
+   *
+   * @param {string} channel or a pattern
    * @param {(notification: Notification) => void} callback
-   * @param {{since?: string}} [options] where to start: a position, `all`, `latest` (default), a
-   *   count `-20`, a duration `10m` or an RFC 3339 time. Later connections resume.
+   * @param {object} [options]
+   * @param {string} [options.since] where to start: a position, `all`, `latest` (default), a count
+   *   `-20`, a duration `10m` or an RFC 3339 time. Later connections resume.
+   * @param {boolean} [options.presence] whether to hear who joins and leaves, as `presence` events;
+   *   the first listener's choice
    * @returns {Subscription}
    */
-  subscribe(channel, callback, { since } = {}) {
+  subscribe(channel, callback, { since, presence } = {}) {
     const name = channel.normalize("NFC"); // as the server will call it
     let log = this.#channels.get(name);
     if (!log) {
-      log = new Channel(name, since ?? this.#since.get(name));
+      log = new (isPattern(name) ? Pattern : Channel)(name, {
+        since: since ?? this.#since.get(name),
+        presence,
+      });
       this.#since.delete(name); // a later subscription begins anew
       this.#channels.set(name, log);
+      for (const connection of this.#live()) this.#join(connection, log);
+    } else if (!log.named) {
+      log.named = true; // until now it was here for a pattern alone
       for (const connection of this.#live()) this.#join(connection, log);
     }
     const listener = { callback };
@@ -241,10 +168,10 @@ export class Notifier extends EventTarget {
     });
   }
 
-  /** Ends every listener on the channel. @param {string} channel */
+  /** Ends every listener on the channel, or on the pattern. @param {string} channel */
   unsubscribe(channel) {
     const log = this.#channels.get(channel.normalize("NFC"));
-    if (!log) return;
+    if (!log?.named) return;
     log.listeners.clear();
     this.#drop(log);
   }
@@ -276,6 +203,18 @@ export class Notifier extends EventTarget {
     return this.#ask({ type: "history", channel, since, limit }, { channel });
   }
 
+  /**
+   * Who is on a channel now.
+   *
+   * @param {string} channel
+   * @returns {Promise<{channel: string, count: number, members: object[]|null}>} `members` is null
+   *   where they are too many to be listed
+   * @throws {NotifierError}
+   */
+  presence(channel) {
+    return this.#ask({ type: "presence", channel }, { channel });
+  }
+
   /** Connects again after `close()` or a failure, or cuts a wait short; positions are kept. */
   connect() {
     this.#attempt = 0;
@@ -302,6 +241,7 @@ export class Notifier extends EventTarget {
     this.#platform.window?.removeEventListener("online", this.#wake);
     this.#platform.document?.removeEventListener("visibilitychange", this.#wake);
     this.#clearRetry();
+    this.#platform.clearTimeout(this.#again);
     const connections = [this.#current, this.#successor, ...this.#leaving].filter(Boolean);
     this.#current = this.#successor = null;
     this.#leaving.clear();
@@ -315,49 +255,66 @@ export class Notifier extends EventTarget {
   #dial() {
     if (!this.#wanted || this.#successor || (this.#current && !this.#current.draining)) return;
     this.#clearRetry();
+    this.#connect(this.#route.next);
+  }
+
+  #connect(transport) {
     this.#triedAt = this.#platform.now();
-    const { WebSocket, protocols } = this.#options;
-    let socket;
+    const connection = new Connection(transport, (this.#ref += 1), this.#platform.now());
     try {
-      socket = new WebSocket(this.#url, protocols ?? []);
+      connection.link = this.#link(connection);
     } catch (error) {
-      this.#stop("failed", null, error.message); // a URL or a page's policy that forbids it
+      // A URL or a page's policy that forbids it.
+      const { hasOther } = this.#route;
+      this.#route.unavailable(transport);
+      if (hasOther) this.#connect(this.#route.next);
+      else this.#stop("failed", null, error.message);
       return;
     }
-    const connection = new Connection(socket, (this.#ref += 1), this.#platform.now());
     if (this.#current) this.#successor = connection;
     else {
       this.#current = connection;
       this.#setState("connecting");
     }
     connection.timer = this.#after(this.#options.answerTimeout, () => {
+      this.#route.failed(connection.transport, { silent: true });
       this.#lose(connection, 1006, "the server did not answer");
     });
-    socket.onopen = () => this.#opened(connection);
-    socket.onmessage = (event) => this.#heard(connection, event.data);
-    socket.onclose = (event) => this.#lose(connection, event.code, event.reason);
-    socket.onerror = () => {}; // a close event follows and says more
+  }
+
+  #link(connection) {
+    const { answerTimeout: timeout, protocols = [] } = this.#options;
+    const options = { ...this.#options, platform: this.#platform, timeout, protocols };
+    const handlers = {
+      opened: () => this.#opened(connection),
+      heard: (message, source = connection) => this.#heard(connection, message, source),
+      alive: () => this.#alive(connection),
+      unanswered: (ref, reason) => this.#unanswered(connection, ref, reason),
+      lost: (code, reason, permanent) => {
+        if (!connection.welcomed) this.#route.failed(connection.transport);
+        this.#lose(connection, code, reason, permanent);
+      },
+    };
+    return connection.transport === "sse"
+      ? new EventLink({ ...options, url: eventsUrl(this.#url) }, handlers)
+      : new SocketLink({ ...options, url: this.#url }, handlers);
   }
 
   #opened(connection) {
     connection.open = true;
-    for (const log of this.#channels.values()) this.#join(connection, log);
+    const named = [...this.#channels.values()].filter((log) => log.named);
+    for (const log of named) if (!log.isPattern) this.#join(connection, log);
+    for (const log of named) if (log.isPattern) this.#join(connection, log);
     if (connection === this.#current) this.#flush();
   }
 
-  /** Lets go of a connection: no event of its socket is heard any more. */
+  /** Lets go of a connection: nothing is heard from its link any more. */
   #end(connection, code, reason) {
-    const { socket } = connection;
-    socket.onopen = socket.onmessage = socket.onclose = null;
     connection.open = false;
     for (const timer of [connection.timer, connection.stable, ...connection.rejoin]) {
       this.#platform.clearTimeout(timer);
     }
-    try {
-      socket.close(code, reason);
-    } catch {
-      // A socket that can't be closed is one that is gone.
-    }
+    connection.link.close(code, reason);
     for (const request of [...connection.requests.values()]) {
       if (!request.resolve) continue;
       const lost = "the connection was lost before the answer";
@@ -366,18 +323,22 @@ export class Notifier extends EventTarget {
     connection.requests.clear();
   }
 
-  #lose(connection, code, reason) {
+  #lose(connection, code, reason, permanent = isPermanent(code)) {
     const left = this.#leaving.delete(connection);
     this.#end(connection, 4408, "no answer");
     if (left) return;
-    const permanent = PERMANENT.has(code) || (code >= 4500 && code <= 4999);
+    if (permanent && connection.transport === "sse" && NO_EVENTS.has(code) && this.#route.hasOther) {
+      this.#route.unavailable("sse");
+      permanent = false;
+    }
     if (connection === this.#successor) {
       // The old connection still serves: it is left only for one that works.
       this.#successor = null;
       for (const log of this.#channels.values()) {
         if (log.source === connection) log.source = this.#current;
       }
-      if (!permanent) this.#retryLater();
+      if (!this.#current.draining) this.#trySocketLater();
+      else if (!permanent) this.#retryLater();
       return;
     }
     if (connection !== this.#current) return;
@@ -404,6 +365,19 @@ export class Notifier extends EventTarget {
     return this.#platform.now() + delay;
   }
 
+  /** Without a WebSocket each publication costs more, and dead links are noticed late. One try now
+   * and then is cheap: it is made beside what works, which is left when it got through. */
+  #trySocketLater() {
+    this.#platform.clearTimeout(this.#again);
+    if (this.#current?.transport !== "sse" || !this.#route.hasOther) return;
+    this.#again = this.#after(this.#againAfter, () => {
+      this.#againAfter = Math.min(SOCKET_AGAIN_MOST, 2 * this.#againAfter);
+      const { welcomed, draining } = this.#current ?? {};
+      if (welcomed && !draining && !this.#successor) this.#connect("websocket");
+      else this.#trySocketLater();
+    });
+  }
+
   #clearRetry() {
     this.#platform.clearTimeout(this.#retry);
     this.#retry = null;
@@ -414,6 +388,10 @@ export class Notifier extends EventTarget {
     const hidden = this.#platform.document?.visibilityState === "hidden";
     if (event.type === "visibilitychange" && hidden) return;
     const now = this.#platform.now();
+    if (event.type === "online") {
+      this.#againAfter = SOCKET_AGAIN; // it may be another network
+      this.#trySocketLater();
+    }
     if (this.#state.state === "waiting") {
       const wait = Math.max(0, this.#triedAt + FIRST_DELAY - now);
       if (now + wait >= this.#state.retryAt) return;
@@ -428,7 +406,8 @@ export class Notifier extends EventTarget {
   };
 
   #setState(state, { retryAt = null, code = null, reason = "" } = {}) {
-    this.#state = { state, retryAt, attempt: this.#attempt, code, reason };
+    const transport = this.#current?.transport ?? null;
+    this.#state = { state, transport, retryAt, attempt: this.#attempt, code, reason };
     this.#emit("state", this.state);
   }
 
@@ -477,34 +456,32 @@ export class Notifier extends EventTarget {
     this.#leave(old);
     this.#flush();
     this.#setState("open");
+    this.#trySocketLater();
   }
 
   /** Closes a connection that was handed over, unless it still owes a reply. */
   #leave(connection) {
-    if (!this.#leaving.has(connection)) return;
-    if ([...connection.requests.values()].some((request) => request.resolve)) return;
+    if (!this.#leaving.has(connection) || connection.owes) return;
     this.#leaving.delete(connection);
     this.#end(connection, 1000, "moved");
   }
 
   // --- receiving --------------------------------------------------------------------------------
 
-  #heard(connection, text) {
+  #alive(connection) {
     connection.heardAt = this.#platform.now();
     connection.answered = true;
-    let message = null;
-    try {
-      message = JSON.parse(text);
-    } catch {
-      // Reported below, with everything else that is not a message.
-    }
+  }
+
+  #heard(connection, message, source) {
+    this.#alive(connection);
     switch (message?.type) {
       case "welcome":
         return this.#welcome(connection, message);
       case "subscribed":
         return hasPlace(message) ? this.#subscribed(connection, message) : this.#broken(message);
       case "notification":
-        return hasPlace(message) ? this.#notified(connection, message) : this.#broken(message);
+        return hasPlace(message) ? this.#notified(connection, message, source) : this.#broken(message);
       case "gap":
         return hasEnds(message) ? this.#gap(connection, message) : this.#broken(message);
       case "unsubscribed":
@@ -513,6 +490,8 @@ export class Notifier extends EventTarget {
         return this.#replied(connection, message);
       case "error":
         return this.#refused(connection, message);
+      case "presence":
+        return this.#present(message);
       case "reconnect":
         return this.#drain(connection, message);
       default: // a type this client doesn't know is from a newer server, and is no mistake
@@ -532,36 +511,82 @@ export class Notifier extends EventTarget {
     connection.stable = this.#after(STABLE_AFTER, () => {
       this.#attempt = 0;
     });
+    this.#route.worked(connection.transport);
+    this.#keepTime(message.time);
     this.#watch(connection);
-    this.#emit("welcome", message);
-    if (connection === this.#current) this.#setState("open");
-    else this.#handOver();
+    if (connection.transport === "websocket") this.#emit("welcome", message);
+    if (connection === this.#current) {
+      this.#setState("open");
+      this.#trySocketLater();
+    } else this.#handOver();
   }
 
   #subscribed(connection, message) {
-    const log = connection.requests.get(message.ref)?.log ?? this.#channels.get(message.channel);
+    const log = connection.requests.get(message.ref)?.log ?? this.#followed(message);
     connection.requests.delete(message.ref);
     connection.unsettled.delete(log);
     if (!log || this.#channels.get(log.name) !== log) return; // dropped in the meantime
+    const { channel, position, recovered = null, pattern, channels } = message;
+    const unnamed = connection.unnamed.delete(log.name);
+    const gap = message.gap ?? (unnamed && skipped(log.position, position));
     connection.joined.add(log);
+    if (pattern) connection.brought.add(log);
+    else connection.brought.delete(log);
     log.source = connection;
     log.asked = true;
     log.refusals = 0;
-    log.position = message.position;
-    log.recovered = message.recovered ?? null;
-    const { channel, position } = message;
-    this.#emit("subscribed", { channel, position, recovered: log.recovered });
-    const gap = { ...message.gap, channel };
-    if (hasEnds(gap)) this.#gap(connection, gap);
+    log.position = position;
+    log.recovered = recovered;
+    log.ended = false;
+    if (log.isPattern) this.#prune(log);
+    this.#emit("subscribed", { channel, position, recovered, ...defined({ pattern, channels }) });
+    const ends = { ...gap, channel };
+    if (hasEnds(ends)) this.#gap(connection, ends);
     this.#handOver();
   }
 
-  #notified(connection, message) {
+  /** The channel a message is about; one that a pattern of ours brings is made here. */
+  #followed({ channel, pattern }) {
+    const log = this.#channels.get(channel);
+    if (log || !pattern || isPattern(channel) || !this.#isBrought(channel)) return log;
+    const brought = new Channel(channel, { named: false });
+    this.#since.delete(channel);
+    this.#channels.set(channel, brought);
+    return brought;
+  }
+
+  /** A pattern has told of its channels. Those it no longer has are forgotten, or they would pile
+   * up; but not one that could not be joined, whose position is still to be resumed. */
+  #prune(pattern) {
+    for (const log of this.#channels.values()) {
+      if (log.named || log.ended || !pattern.matches(log.name)) continue;
+      if (!this.#live().some(({ joined }) => joined.has(log))) this.#channels.delete(log.name);
+    }
+  }
+
+  #patterns() {
+    return [...this.#channels.values()].filter((log) => log.isPattern);
+  }
+
+  #isBrought(channel) {
+    return this.#patterns().some((pattern) => pattern.matches(channel));
+  }
+
+  #keepTime(text) {
+    const time = Date.parse(text);
+    if (time > this.#time) this.#time = time; // NaN is not
+  }
+
+  #notified(connection, message, source) {
     const log = this.#channels.get(message.channel);
     if (!log || !connection.joined.has(log)) return;
+    this.#keepTime(message.time);
     if (log.source === connection) log.position = message.position;
-    if (!log.isNew(message, connection)) return;
-    for (const { callback } of [...log.listeners]) {
+    if (!log.isNew(message, source)) return;
+    log.heard = this.#heardCount += 1;
+    const matching = this.#patterns().filter((pattern) => pattern.matches(log.name));
+    const listeners = [log, ...matching].flatMap((followed) => [...followed.listeners]);
+    for (const callback of new Set(listeners.map((listener) => listener.callback))) {
       try {
         callback(message);
       } catch (error) {
@@ -576,14 +601,28 @@ export class Notifier extends EventTarget {
     this.#emit("gap", { channel, after, before });
   }
 
+  #present({ type, ...detail }) {
+    if (this.#channels.has(detail.channel)) this.#emit("presence", detail);
+  }
+
   #unsubscribed(connection, message) {
     connection.requests.delete(message.ref);
-    const log = this.#channels.get(message.channel);
-    if (!log || !connection.joined.has(log) || !message.code) return; // the answer to our own
-    connection.joined.delete(log);
+    const { channel, code } = message;
+    if (!code) return; // the answer to our own
+    const log = this.#channels.get(channel);
+    if (log) {
+      if (!connection.joined.delete(log)) return;
+      log.ended = true;
+    } else if (typeof channel !== "string" || !this.#isBrought(channel)) return;
     const reason = String(message.reason ?? "the server ended the subscription");
-    const facts = { code: Number(message.code), channel: log.name };
-    this.#emit("error", new NotifierError(reason, facts));
+    this.#emit("error", new NotifierError(reason, { code: Number(code), channel }));
+  }
+
+  #unanswered(connection, ref, reason) {
+    const request = connection.requests.get(ref);
+    if (!request?.resolve) return;
+    const facts = { ...request.facts, outcome: "unknown", temporary: true };
+    this.#fail(request, new NotifierError(reason, facts));
   }
 
   #replied(connection, message) {
@@ -610,15 +649,41 @@ export class Notifier extends EventTarget {
 
   #join(connection, log) {
     const ref = (this.#ref += 1);
-    const since = log.asked ? (log.position ?? undefined) : log.since;
+    const place = log.asked ? (log.position ?? undefined) : log.since;
+    const since = log.isPattern ? this.#resume(connection, log) : place;
+    const presence = log.presence || undefined;
     connection.unsettled.add(log);
     connection.requests.set(ref, { log, facts: { channel: log.name } });
-    this.#send(connection, { type: "subscribe", ref, channel: log.name, since });
+    this.#send(connection, { type: "subscribe", ref, channel: log.name, since, presence });
+  }
+
+  /** Where a pattern goes on: the places of all the channels it has brought, as one token. When
+   * they are too many, the busiest are named; one that is not goes on from the token's time, and
+   * what that may have skipped is reported as a gap. */
+  #resume(connection, pattern) {
+    if (!pattern.asked) {
+      const saved = [...this.#since].filter(([channel]) => pattern.matches(channel));
+      // Without their time: what has come to life since then is wanted from its beginning.
+      return pattern.since ?? (saved.length > 0 ? resumeToken(saved, 0).token : undefined);
+    }
+    const known = [...this.#channels.values()].filter(
+      (log) => !log.isPattern && log.position !== null && pattern.matches(log.name),
+    );
+    known.sort((a, b) => b.heard - a.heard);
+    const places = known.map(({ name, position }) => [name, position]);
+    const { token, unnamed } = resumeToken(places, this.#time);
+    for (const name of unnamed) connection.unnamed.add(name);
+    return token;
   }
 
   #joinRefused(connection, log, error) {
     if (this.#channels.get(log.name) !== log) return;
-    if (error.code === ALREADY_SUBSCRIBED) return; // by the URL: its own answer settles it
+    if (error.code === ALREADY_SUBSCRIBED) {
+      // By the URL: its own answer settles it; or by a pattern, which has joined it before.
+      if (connection.joined.has(log)) connection.unsettled.delete(log);
+      this.#handOver();
+      return;
+    }
     if (!error.temporary) connection.unsettled.delete(log);
     else {
       const limit = Math.min(this.#options.maxDelay, FIRST_DELAY * 2 ** log.refusals++);
@@ -633,15 +698,32 @@ export class Notifier extends EventTarget {
   }
 
   #drop(log) {
-    this.#channels.delete(log.name);
+    if (!log.isPattern && this.#isBrought(log.name)) log.named = false;
+    else this.#channels.delete(log.name);
+    const gone = [...this.#channels.values()].filter(
+      ({ name, named }) => !named && !this.#isBrought(name),
+    );
+    for (const { name } of gone) this.#channels.delete(name);
+    if (!this.#channels.has(log.name)) gone.push(log);
     for (const connection of this.#live()) {
-      connection.joined.delete(log);
+      for (const left of gone) {
+        connection.joined.delete(left);
+        connection.brought.delete(left);
+      }
       connection.unsettled.delete(log);
       const ref = (this.#ref += 1);
       connection.requests.set(ref, { facts: { channel: log.name } }); // an error is no news
       this.#send(connection, { type: "unsubscribe", ref, channel: log.name });
+      if (log.isPattern) this.#keep(connection, log);
     }
     this.#handOver();
+  }
+
+  /** With a pattern goes all that it brought, also what has got a listener of its own since. */
+  #keep(connection, pattern) {
+    for (const log of connection.brought) {
+      if (log.named && pattern.matches(log.name)) this.#join(connection, log);
+    }
   }
 
   #ask(message, facts) {
@@ -687,11 +769,7 @@ export class Notifier extends EventTarget {
   }
 
   #send(connection, message) {
-    try {
-      connection.socket.send(JSON.stringify(message));
-    } catch {
-      // The socket is closing; its close event settles what is pending.
-    }
+    connection.link.send(message);
   }
 
   #after(delay, callback) {
@@ -710,133 +788,7 @@ class NotifierEvent extends Event {
   }
 }
 
-/** A channel as this client follows it, across connections. */
-class Channel {
-  #seen = new Map(); // epoch -> highest offset delivered
-  #ids = new Map(); // id -> number of the connection it came on, where there is no position
-  #told = null; // the end of the last gap that was reported
-
-  constructor(name, since) {
-    this.name = name;
-    this.since = since;
-    this.listeners = new Set();
-    this.position = null;
-    this.recovered = null;
-    this.asked = false; // whether the server has said where we are, so that `since` is spent
-    this.source = null; // the connection whose positions count
-    this.refusals = 0;
-  }
-
-  /** Whether this has not been delivered yet. Within an epoch each connection is in order, so a
-   * mark at the highest offset is enough, also while two connections overlap. */
-  isNew({ position, id }, connection) {
-    if (position === null) {
-      const first = this.#ids.get(id) ?? connection.number;
-      remember(this.#ids, id, first, REMEMBERED_IDS);
-      return first === connection.number;
-    }
-    const { epoch, offset } = parsePosition(position);
-    if (offset <= (this.#seen.get(epoch) ?? -1)) return false;
-    remember(this.#seen, epoch, offset, REMEMBERED_EPOCHS);
-    return true;
-  }
-
-  /** Whether a gap that ends before this position is news: not told, and not filled meanwhile. */
-  isMissing(before) {
-    const { epoch, offset } = parsePosition(before);
-    if (before === this.#told || offset - 1 <= (this.#seen.get(epoch) ?? -1)) return false;
-    this.#told = before;
-    return true;
-  }
-}
-
-/** One WebSocket and what hangs on it. */
-class Connection {
-  constructor(socket, number, now) {
-    this.socket = socket;
-    this.number = number;
-    this.open = false;
-    this.welcomed = false;
-    this.draining = false;
-    this.answered = true;
-    this.heardAt = now;
-    this.interval = PING_INTERVAL;
-    this.timer = null; // for the welcome first, then for pings and their answers
-    this.stable = null;
-    this.rejoin = new Set(); // timers of subscriptions that were refused for now
-    this.requests = new Map(); // ref -> what waits for its answer
-    this.joined = new Set(); // channels the server has confirmed here
-    this.unsettled = new Set(); // channels it has not answered about
-  }
-}
-
-function browser() {
-  return {
-    now: () => Date.now(),
-    setTimeout: (callback, delay) => setTimeout(callback, delay),
-    clearTimeout: (timer) => clearTimeout(timer),
-    random: Math.random,
-    window: globalThis.window,
-    document: globalThis.document,
-  };
-}
-
-function socketUrl(url) {
-  const resolved =
-    url === undefined ? new URL("../ws", import.meta.url) : new URL(url, globalThis.location?.href);
-  resolved.protocol = resolved.protocol.replace(/^http/, "ws");
-  if (!/^wss?:$/.test(resolved.protocol)) throw new TypeError(`no WebSocket URL: ${resolved}`);
-  resolved.hash = ""; // RFC 6455 §3: no fragments
-  return resolved.href;
-}
-
-function parsePosition(text) {
-  const parts = typeof text === "string" && /^([^:]{1,64}):(\d{1,16})$/.exec(text);
-  const offset = parts ? Number(parts[2]) : NaN;
-  return Number.isSafeInteger(offset) ? { epoch: parts[1], offset } : null;
-}
-
-function hasPlace({ channel, position }) {
-  return typeof channel === "string" && (position === null || parsePosition(position) !== null);
-}
-
-function hasEnds({ channel, after = null, before }) {
-  return hasPlace({ channel, position: after }) && parsePosition(before) !== null;
-}
-
-function serverError(message, facts) {
-  const text = (value) => (typeof value === "string" ? value : null);
-  return new NotifierError(text(message.message) ?? "the server refused", {
-    ...facts,
-    code: Number.isSafeInteger(message.code) ? message.code : 0,
-    temporary: message.temporary === true,
-    field: text(message.field),
-    docs: text(message.docs),
-  });
-}
-
-function clamp(value, low, high, otherwise) {
-  return Number.isFinite(value) ? Math.min(high, Math.max(low, value)) : otherwise;
-}
-
-/** Sets a key as the newest of a map that forgets its oldest. */
-function remember(map, key, value, size) {
-  map.delete(key);
-  map.set(key, value);
-  if (map.size > size) map.delete(map.keys().next().value);
-}
-
-/** `crypto.randomUUID` exists on https and localhost only; this works on a plain http LAN too. */
-function randomId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/** A listener's mistake is its own: it is reported as uncaught, and stops nobody else. */
-function report(error) {
-  if (globalThis.reportError) globalThis.reportError(error);
-  else
-    queueMicrotask(() => {
-      throw error;
-    });
+/** Without the members that are undefined. */
+function defined(members) {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined));
 }

@@ -10,6 +10,8 @@ const TEXTS = {
   failed: "Refused",
 };
 
+const SECOND = "Over server-sent events: WebSocket does not get through here";
+
 export class Status {
   #notifier;
   #state;
@@ -29,13 +31,16 @@ export class Status {
 
   #show(state) {
     this.#state = state;
-    const { state: name, attempt, code, reason } = state;
+    const { state: name, transport, attempt, code, reason } = state;
     byId("status").dataset.state = name;
     const again = name === "connecting" && attempt > 0;
     byId("status").classList.toggle("trouble", again || name === "waiting" || name === "failed");
-    byId("status").title = name === "open" ? "" : [reason, code].filter(Boolean).join(" · ");
+    const second = name === "open" && transport === "sse";
+    const trouble = name === "open" ? "" : [reason, code].filter(Boolean).join(" · ");
+    byId("status").title = second ? SECOND : trouble;
+    byId("status").dataset.transport = transport ?? "";
     const why = name === "failed" && reason ? `: ${reason}${code ? ` (${code})` : ""}` : "";
-    byId("status-text").textContent = TEXTS[name] + why;
+    byId("status-text").textContent = TEXTS[name] + (second ? " · SSE" : "") + why;
     byId("try-now").hidden = name !== "waiting";
     const off = name === "closed" || name === "failed";
     byId("connect").textContent = off ? "Connect" : "Disconnect";

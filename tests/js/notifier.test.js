@@ -325,6 +325,7 @@ for (const code of [1002, 1007, 1008, 1009, 4500, 4999]) {
     world.socket.drop(code, "why");
     assert.deepEqual(notifier.state, {
       state: "failed",
+      transport: null,
       retryAt: null,
       attempt: 0,
       code,
