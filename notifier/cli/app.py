@@ -13,6 +13,10 @@ from notifier.cli.command import Group
 _COMMANDS = {
     "serve": "notifier.cli.serve",
     "publish": "notifier.cli.publish",
+    "subscribe": "notifier.cli.subscribe",
+    "history": "notifier.cli.history",
+    "channels": "notifier.cli.channels",
+    "presence": "notifier.cli.presence",
     "config": "notifier.cli.config",
     "version": "notifier.cli.version",
 }
@@ -36,6 +40,7 @@ class _LazyGroup(Group):
     examples=[
         ("notifier serve", "listen on http://127.0.0.1:8888"),
         ('notifier publish alerts "Disk full on db1"', "tell everybody who listens to alerts"),
+        ("notifier subscribe alerts", "listen"),
     ],
 )
 @click.version_option(__version__, "--version", message="%(prog)s %(version)s")

@@ -10,13 +10,11 @@ from typing import Any
 
 import click
 
+from notifier.cli.asking import DEFAULT_URL, refusal_details, with_url
 from notifier.cli.command import Command
 from notifier.cli.post import Answer, Unreachable, post_json
 from notifier.cli.terminal import Exit, fail, say
 from notifier.logs import escape
-
-DEFAULT_URL = "http://127.0.0.1:8888"
-
 
 PRIORITIES = ("1", "2", "3", "4", "5", "min", "low", "default", "high", "max", "urgent")
 
@@ -33,11 +31,14 @@ PRIORITIES = ("1", "2", "3", "4", "5", "min", "low", "default", "high", "max", "
             "notifier publish builds --key build-7 --data '{\"percent\": 40}'",
             "data, updated in place",
         ),
+        ("notifier publish --ndjson events.ndjson", "many, each line an object with its channel"),
+        ("produce-events | notifier publish --ndjson", "the same, for as long as there are any"),
     ],
-    notes="Exit codes: 0 published; 1 the server refused it; 2 the command line is wrong; 3 no "
-    "connection to the server.",
+    notes="A line of --ndjson that is refused does not keep the others from being stored; the "
+    "first are told with their numbers. Exit codes: 0 published; 1 the server refused it, or some "
+    "of many; 2 the command line is wrong; 3 no connection to the server.",
 )
-@click.argument("channel")
+@click.argument("channel", required=False)
 @click.argument("message", required=False)
 @click.option("--title", help="A line above the message.")
 @click.option(
@@ -54,13 +55,13 @@ PRIORITIES = ("1", "2", "3", "4", "5", "min", "low", "default", "high", "max", "
     "--id", "id_", metavar="ID", help="Its own id: sent twice, it is stored and delivered once."
 )
 @click.option(
-    "--url",
-    envvar="NOTIFIER_URL",
-    default=DEFAULT_URL,
-    show_default=True,
-    show_envvar=True,
-    help="The server.",
+    "--ndjson",
+    metavar="[FILE|-]",
+    is_flag=False,
+    flag_value="-",
+    help="Publish each line of a file or of stdin: JSON objects that name their channel.",
 )
+@with_url
 @click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
@@ -71,8 +72,9 @@ PRIORITIES = ("1", "2", "3", "4", "5", "min", "low", "default", "high", "max", "
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the server's answer as it is.")
 def command(
-    channel: str,
+    channel: str | None,
     message: str | None,
+    ndjson: str | None,
     click_url: str | None,
     data: str | None,
     id_: str | None,
@@ -83,6 +85,17 @@ def command(
     **fields: str | int | None,
 ) -> None:
     """Publish MESSAGE on CHANNEL; it is read from stdin when it is - or stdin is a pipe."""
+    if ndjson is not None:
+        others = channel, message, click_url, data, id_, *tags, *fields.values()
+        if any(value is not None for value in others):
+            raise click.UsageError("--ndjson publishes what the lines say, and nothing else.")
+        # Late: the client brings Tornado, which would double the time that one message takes.
+        from notifier.cli.ndjson import publish_lines
+
+        publish_lines(ndjson, url=url, timeout=timeout, as_json=as_json)
+        return
+    if channel is None:
+        raise click.UsageError("Missing argument 'CHANNEL'.")
     body: dict[str, Any] = {"channel": channel}
     if message == "-" or (message is None and _stdin_is_piped()):
         message = _read_message()
@@ -162,14 +175,5 @@ def _refusal(answer: Answer) -> click.exceptions.Exit:
         # Not our server, or something in front of it.
         text = [escape(answer.body[:200].strip())] if answer.body.strip() else []
         return fail(Exit.REFUSED, f"the server answered {answer.status} {answer.reason}", text)
-    facts = [f"code {error.get('code')}"]
-    if error.get("field"):
-        facts.append(f"field {error['field']}")
-    if error.get("temporary"):
-        facts.append("temporary: the same may work later")
-    details = [", ".join(facts), str(error.get("docs", ""))]
-    return fail(
-        Exit.REFUSED,
-        escape(str(error.get("message", answer.reason))),
-        [escape(detail) for detail in details if detail],
-    )
+    message = escape(str(error.get("message", answer.reason)))
+    return fail(Exit.REFUSED, message, refusal_details(error))

@@ -141,9 +141,8 @@ def _commands(group: click.Group, context: click.Context) -> Iterator[tuple[str,
 def _parameters(command: click.Command) -> Iterator[str]:
     arguments = [item for item in command.params if isinstance(item, click.Argument)]
     options = [item for item in command.params if isinstance(item, click.Option)]
-    usage = " ".join(
-        f"{item.name}".upper() if item.required else f"[{item.name}]".upper() for item in arguments
-    )
+    names = [(item.metavar or str(item.name).upper(), item.required) for item in arguments]
+    usage = " ".join(name if required else f"[{name}]" for name, required in names)
     if usage:
         yield f"Arguments: `{usage}`"
         yield ""

@@ -7,7 +7,10 @@ from enum import IntEnum
 
 import click
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
+
+_WIDEST = 1000  # characters of a table that is not for a terminal
 
 
 class Exit(IntEnum):
@@ -24,6 +27,19 @@ def say(*parts: str | tuple[str, str]) -> None:
     _print(parts, stderr=False)
 
 
+def say_text(text: Text) -> None:
+    """Print text to stdout; it brings its line ends."""
+    _console(stderr=False).print(text, end="")
+
+
+def say_table(table: Table) -> None:
+    """Print a table to stdout: as wide as it is, whatever the terminal."""
+    console = _console(stderr=False)
+    if not console.is_terminal:
+        console.width = _WIDEST
+    console.print(table)
+
+
 def complain(*parts: str | tuple[str, str]) -> None:
     """Print one line to stderr."""
     _print(parts, stderr=True)
@@ -38,6 +54,9 @@ def fail(code: Exit, sentence: str, details: Iterable[str] = ()) -> click.except
 
 
 def _print(parts: tuple[str | tuple[str, str], ...], *, stderr: bool) -> None:
+    _console(stderr=stderr).print(Text.assemble(*parts))
+
+
+def _console(*, stderr: bool) -> Console:
     # Made anew each time: it looks at the stream and at NO_COLOR, which tests and pipes change.
-    console = Console(stderr=stderr, highlight=False, soft_wrap=True)
-    console.print(Text.assemble(*parts))
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)

@@ -1,0 +1,105 @@
+"""Where a subscription was left, kept in a file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+
+from notifier.errors import NotifierError
+from notifier.wire.resume import MAX_TOKEN_BYTES, ResumeToken, parse_since
+
+
+class BadState(Exception):
+    """The file holds something else."""
+
+
+class StateFile:
+    """A resume token in a file, replaced as a whole: after a crash it is the old or the new one.
+
+    :param pause: seconds between two writes; what comes in between is written together. 0: each
+        is on the disk when :meth:`save` returns.
+    """
+
+    def __init__(self, path: Path, *, pause: float) -> None:
+        self._path = path
+        self._pause = pause
+        self._written: str | None = None
+        self._token: str | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._error: OSError | None = None
+
+    def load(self) -> str | None:
+        """The token; None if there is no file yet.
+
+        :raises BadState: it holds something else.
+        :raises OSError: it can't be read.
+        """
+        try:
+            with self._path.open("rb") as file:
+                text = file.read(MAX_TOKEN_BYTES + 2).decode().removesuffix("\n")
+            if not isinstance(parse_since(text, now_ms=0), ResumeToken):
+                raise BadState
+        except FileNotFoundError:
+            return None
+        except (UnicodeDecodeError, NotifierError, BadState):
+            raise BadState(
+                f"{self._path} holds no resume token; to begin anew, delete it"
+            ) from None
+        self._written = text
+        return text
+
+    def save(self, token: str | None) -> None:
+        """Remember the token, soon.
+
+        :raises OSError: it could not be written, now or the last time.
+        """
+        if self._error is not None:
+            raise self._error
+        if token is None or token == self._written:
+            return
+        self._token = token
+        if self._pause == 0:
+            self._write()
+        elif self._timer is None:
+            # The first at once, and then one for all that come within the pause.
+            self._write()
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._pause, self._later)
+
+    def flush(self) -> None:
+        """Write what is not written yet."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._token not in (None, self._written):
+            self._write()
+
+    def _later(self) -> None:
+        self._timer = None
+        try:
+            self.save(self._token)
+        except OSError as error:
+            self._error = error
+
+    def _write(self) -> None:
+        assert self._token is not None
+        folder = self._path.parent
+        descriptor, name = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=folder)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(self._token + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, self._path)
+        except BaseException:
+            os.unlink(name)
+            raise
+        # The name's change as well is to outlive a loss of power.
+        directory = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+        self._written = self._token
