@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 
 # Debian packages the tests need, as `package` or `package=command`.
-TEST_PACKAGES := chromium nodejs=node
+TEST_PACKAGES := chromium nodejs=node npm
 
 VENV := .venv
 BIN := $(VENV)/bin
