@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import stat
 import sys
 from collections.abc import AsyncIterator
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from notifier.client import Client, Failure, Summary
 
 _SHOWN = 20  # failures
-_PLACE = re.compile(r" at line \d+, (?=column)")
 
 
 def publish_lines(source: str, *, url: str, timeout: float, as_json: bool) -> None:
@@ -103,11 +101,9 @@ def _report(summary: Summary, as_json: bool) -> None:
 
 def _tell(failure: Failure) -> None:
     details = refusal_details(failure.error.describe())[0]
-    # Where in the request the server found it, is not where in the file it stands.
-    sentence = _PLACE.sub(" at ", failure.error.message)
     complain(
         (f"line {failure.line}", "bold red"),
-        f": {escape(sentence)}",
+        f": {escape(failure.error.message)}",
         (f"  {details}", "dim"),
     )
 

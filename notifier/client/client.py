@@ -17,6 +17,8 @@ from notifier.client.subscription import Subscription
 
 T = TypeVar("T")
 
+_CHANNELS = 1000  # the most that the server lists at once
+
 
 class Fields(TypedDict, total=False):
     """A notification's own fields; the rules of each are the server's."""
@@ -182,7 +184,7 @@ class Client:
         found: list[Channel] = []
         after: str | None = None
         while True:
-            query = {"pattern": pattern, "after": after}
+            query = {"pattern": pattern, "after": after, "limit": _CHANNELS}
             answer = await self._requests.get("channels", query=query.items())
             page, after = _read(
                 answer, lambda a: ([Channel.of(one) for one in a["channels"]], a["next"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import Any
@@ -95,7 +96,7 @@ class Publisher:
         try:
             result = answer.content
             failures = tuple(
-                Failure(numbers[one["line"] - 1], refusal(one["error"]))
+                _failure(one["error"], one["line"], numbers[one["line"] - 1])
                 for one in result["failures"]
             )
             self._summary = Summary(
@@ -109,6 +110,15 @@ class Publisher:
             raise BadAnswer(f"the server's account of many can't be read: {error!r}") from error
         if self._on_progress is not None:
             self._on_progress(self._summary)
+
+
+def _failure(error: Mapping[str, Any], line: int, number: int) -> Failure:
+    """A failure of a line of the request, which is the ``number``-th of all."""
+    told = re.sub(rf"\b([Ll]ine) {line}\b", rf"\g<1> {number}", error["message"])
+    renumbered = {**error, "message": told}
+    if "line" in error:
+        renumbered["line"] = number
+    return Failure(number, refusal(renumbered))
 
 
 def _encoded(line: Line) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -185,10 +186,10 @@ async def test_unknown_channel_has_no_history(client: Client) -> None:
 
 
 async def test_channels_are_listed_all_pages_of_them(client: Client) -> None:
-    for number in range(120):
-        await client.publish(f"c:{number:03}", "m")
+    names = [f"c:{number:04}" for number in range(1100)]
+    await asyncio.gather(*(client.publish(name, "m") for name in names))
     await client.publish("d", "m")
-    assert [c.name for c in await client.channels()] == [f"c:{n:03}" for n in range(120)] + ["d"]
+    assert [channel.name for channel in await client.channels()] == [*names, "d"]
     (found,) = await client.channels("d*")
     assert (found.publications, found.subscribers) == (1, 0)
     assert found.size > 0 and found.time is not None

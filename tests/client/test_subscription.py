@@ -264,6 +264,27 @@ async def test_slow_iteration_slows_the_server_and_loses_nothing(
     await subscription.aclose()
 
 
+async def test_reader_that_was_cut_off_for_its_slowness_comes_back_and_loses_nothing(
+    proxy: FaultProxy,
+) -> None:
+    changes: list[Change] = []
+    async with (
+        serving(stalled_seconds=0.3, feed_bytes=64 * 1024) as server,
+        notifier.client.connect(proxy.url, max_delay=0.02) as client,
+    ):
+        proxy.target_port = server.port
+        for number in range(200):
+            await client.publish("alerts", f"{number} " + "x" * 60_000)
+        async with client.subscribe(
+            "alerts", since="all", on_change=changes.append
+        ) as subscription:
+            items = await take(subscription, 1)
+            await until(lambda: not server.node.connections)
+            items += await take(subscription, 199)
+    assert [int(n.message.split()[0]) for n in items] == list(range(200))
+    assert "waiting" in [change.state for change in changes]
+
+
 @pytest.mark.parametrize("channel", ["alerts", "live:alerts"])
 async def test_leaving_server_hands_over_without_loss_or_repetition(
     client: Client, server: Server, channel: str
