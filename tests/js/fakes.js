@@ -61,11 +61,11 @@ export class FakeSocket {
 
   // --- the server's side ---
 
-  accept({ welcome = true, ping = 25_000 } = {}) {
+  accept({ welcome = true, ping = 25_000, time } = {}) {
     this.readyState = 1;
     this.onopen?.({});
     if (!welcome) return this;
-    return this.tell({ type: "welcome", connection: "c", ping_interval_ms: ping, version: "0" });
+    return this.tell({ type: "welcome", connection: "c", ping_interval_ms: ping, time, version: "0" });
   }
 
   tell(...messages) {
@@ -95,19 +95,79 @@ export class FakeSocket {
   }
 
   notify(channel, ...positions) {
-    for (const position of positions) {
-      const offset = position === null ? null : Number(position.split(":")[1]);
-      const id = `${channel}-${position}`;
-      const time = "2026-11-22T17:24:00.123Z";
-      this.tell({ type: "notification", channel, position, offset, id, time, message: id });
-    }
+    for (const position of positions) this.tell(notification(channel, position));
     return this;
   }
 }
 
-/** A page around one Notifier: its sockets, its clock, its window. */
+/** An EventSource whose server is the test. */
+export class FakeStream extends EventTarget {
+  readyState = 0;
+  closed = false;
+
+  constructor(url) {
+    super();
+    this.url = new URL(url);
+  }
+
+  get channels() {
+    return this.url.searchParams.getAll("channel");
+  }
+
+  get since() {
+    return this.url.searchParams.get("since");
+  }
+
+  close() {
+    this.closed = true;
+    this.readyState = 2;
+  }
+
+  // --- the server's side ---
+
+  tell(...messages) {
+    for (const message of messages) {
+      const type = message.type === "notification" ? "message" : message.type;
+      this.event(type === "error" ? "refused" : type, JSON.stringify(message));
+    }
+    return this;
+  }
+
+  event(type, data, lastEventId = "") {
+    const event = Object.assign(new Event(type), { data, lastEventId });
+    if (type === "message") this.onmessage?.(event);
+    else this.dispatchEvent(event);
+    return this;
+  }
+
+  confirm(channel, position, more = {}) {
+    return this.tell({ type: "subscribed", channel, position, recovered: true, ...more });
+  }
+
+  notify(channel, ...positions) {
+    return this.tell(...positions.map((position) => notification(channel, position)));
+  }
+
+  /** `refused`: by an HTTP status, which ends it for good. */
+  drop({ refused = false } = {}) {
+    this.readyState = refused ? 2 : 0;
+    this.onerror?.(new Event("error"));
+  }
+}
+
+function notification(channel, position) {
+  const offset = position === null ? null : Number(position.split(":")[1]);
+  const id = `${channel}-${position}`;
+  const time = "2026-11-22T17:24:00.123Z";
+  return { type: "notification", channel, position, offset, id, time, message: id };
+}
+
+/** A page around one Notifier: its sockets and streams, its clock, its window. */
 export class World {
   sockets = [];
+  streams = [];
+  requests = [];
+  answer = () => ({ status: 200, body: {} }); // of a request, which the test may replace
   clock = new FakeClock();
   window = new EventTarget();
   document = Object.assign(new EventTarget(), { visibilityState: "visible" });
@@ -131,6 +191,35 @@ export class World {
     };
   }
 
+  get EventSource() {
+    const { streams } = this;
+    return class extends FakeStream {
+      constructor(url) {
+        super(url);
+        streams.push(this);
+      }
+    };
+  }
+
+  get fetch() {
+    return async (url, { method = "GET", body } = {}) => {
+      const request = { method, url: new URL(url), body: body && JSON.parse(body) };
+      this.requests.push(request);
+      const { status, body: answer } = await this.answer(request);
+      return { ok: status < 400, status, json: async () => structuredClone(answer) };
+    };
+  }
+
+  /** The newest stream. */
+  get stream() {
+    return this.streams.at(-1);
+  }
+
+  /** The streams that are open. */
+  get open() {
+    return this.streams.filter(({ closed }) => !closed);
+  }
+
   /** The newest socket. */
   get socket() {
     return this.sockets.at(-1);
@@ -142,7 +231,7 @@ export class World {
 
   /** Notes down notifications and gaps of a channel, in the order they come. */
   listen(notifier) {
-    for (const type of ["state", "gap", "error", "welcome", "subscribed"]) {
+    for (const type of ["state", "gap", "error", "welcome", "subscribed", "presence"]) {
       notifier.on(type, (detail) => this.events.push({ type, ...detail, detail }));
     }
     return (notification) => this.received.push(notification);
