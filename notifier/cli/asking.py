@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -47,6 +48,8 @@ def ask(url: str, work: Callable[[Client], Coroutine[Any, Any, None]], **options
     # Late, since it brings Tornado: help and mistakes need not wait for it.
     import notifier.client
 
+    # What it warns of, we tell in our own words.
+    logging.getLogger("tornado.general").setLevel(logging.CRITICAL)
     try:
         client = notifier.client.connect(url, **options)
     except ValueError as error:

@@ -84,6 +84,8 @@ class Receiver:
                 except Exception as problem:
                     if successor is None or not is_temporary(problem):
                         raise
+                    if not successor.done():
+                        await self._buffer.put(Entry(Change("waiting", str(problem))), 0)
                     message, size = {"type": "reply", "ref": LEAVE}, 0
                 if message["type"] == "reconnect" and successor is None and self._reconnect:
                     succeeding = self._succeed(connection, message)

@@ -329,6 +329,25 @@ async def test_drained_server_is_left_for_the_next(client: Client, proxy: FaultP
     assert [change.state for change in changes] == ["open", "moving", "open"]
 
 
+async def test_server_that_is_gone_before_its_successor_is_there_is_told(
+    client: Client, server: Server, proxy: FaultProxy
+) -> None:
+    changes: list[Change] = []
+    async with iterating(client.subscribe("alerts", on_change=changes.append)) as items:
+        await opened(changes)
+        proxy.refuse()
+        (connection,) = server.node.connections.values()
+        connection.reconnect(0)
+        await until(lambda: changes[-1].state == "moving" and proxy.accepted > 2)
+        connection.dismiss()
+        await until(lambda: changes[-1].state == "waiting")
+        proxy.accept()
+        await until(lambda: changes[-1].state == "open")
+        await client.publish("alerts", "m")
+        await until(lambda: len(items) == 1)
+    assert [change.state for change in changes] == ["open", "moving", "waiting", "open"]
+
+
 async def test_silent_connection_is_doubted_and_replaced(proxy: FaultProxy) -> None:
     changes: list[Change] = []
     async with (
