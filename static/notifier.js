@@ -289,6 +289,7 @@ export class Notifier extends EventTarget {
       opened: () => this.#opened(connection),
       heard: (message, source = connection) => this.#heard(connection, message, source),
       alive: () => this.#alive(connection),
+      time: (time) => this.#keepTime(time),
       unanswered: (ref, reason) => this.#unanswered(connection, ref, reason),
       lost: (code, reason, permanent) => {
         if (!connection.welcomed) this.#route.failed(connection.transport);
@@ -512,7 +513,7 @@ export class Notifier extends EventTarget {
       this.#attempt = 0;
     });
     this.#route.worked(connection.transport);
-    this.#keepTime(message.time);
+    this.#keepTime(Date.parse(message.time));
     this.#watch(connection);
     if (connection.transport === "websocket") this.#emit("welcome", message);
     if (connection === this.#current) {
@@ -572,15 +573,14 @@ export class Notifier extends EventTarget {
     return this.#patterns().some((pattern) => pattern.matches(channel));
   }
 
-  #keepTime(text) {
-    const time = Date.parse(text);
+  #keepTime(time) {
     if (time > this.#time) this.#time = time; // NaN is not
   }
 
   #notified(connection, message, source) {
     const log = this.#channels.get(message.channel);
     if (!log || !connection.joined.has(log)) return;
-    this.#keepTime(message.time);
+    this.#keepTime(Date.parse(message.time));
     if (log.source === connection) log.position = message.position;
     if (!log.isNew(message, source)) return;
     log.heard = this.#heardCount += 1;

@@ -254,6 +254,7 @@ export class EventLink {
 
   #keepTime(...times) {
     for (const time of times) if (time > this.#time) this.#time = time; // NaN is not
+    this.#handlers.time(this.#time);
   }
 
   #notified(stream, message) {

@@ -11,6 +11,7 @@
  * @property {(message: any, source?: object) => void} heard a message, or null for what is none;
  *   `source`: what it came through, when that is not the link as a whole
  * @property {() => void} alive there was a sign of life
+ * @property {(time: number) => void} time the newest that is known by the server's clock
  * @property {(ref: number, reason: string) => void} unanswered no answer to this will ever come
  * @property {(code: number, reason: string, permanent?: boolean) => void} lost the link is gone
  */
