@@ -250,7 +250,7 @@ class SqliteBroker:
         It is carried out also when nobody waits any more.
         """
         if self._closed:
-            raise unavailable("the broker is closed")
+            raise unavailable(self._trouble or "the broker is closed")
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         waiting = _Waiting(order, answer, announce)
         if self._waiting_bytes and self._waiting_bytes + waiting.size > self._max_unwritten_bytes:
@@ -278,11 +278,22 @@ class SqliteBroker:
         orders = [waiting.order for waiting in batch]
         told = {order.channel: self._receptions.get(order.channel) for order in orders}
         epochs = {name: told.epoch for name, told in told.items() if told and told.epoch}
-        assert self._writer is not None
-        outcomes = await self._on_disk(partial(self._writer.carry_out, orders, epochs))
+        writer = self._writer
+        assert writer is not None
+        self._hand_over_used(writer)
+        try:
+            outcomes = await self._on_disk(partial(writer.carry_out, orders, epochs))
+        except BaseException:
+            self._waiting.extendleft(reversed(batch))  # whoever sees to the end answers them
+            raise
         self._waiting_bytes -= size
         for waiting, outcome in zip(batch, outcomes, strict=True):
             self._finish(waiting, outcome)
+
+    def _hand_over_used(self, writer: Writer) -> None:
+        """While it does nothing: between two of its tasks."""
+        used, self._used = self._used, {}
+        writer.touch(used, self._now_ms())
 
     def _next_transaction(self) -> tuple[list[_Waiting], int]:
         batch: list[_Waiting] = []
@@ -299,8 +310,8 @@ class SqliteBroker:
         if self._trouble is not None:
             await self._on_disk(writer.probe)
         now_ms = self._now_ms()
-        used, self._used = self._used, {}
-        due = await self._on_disk(partial(writer.due, now_ms, used))
+        self._hand_over_used(writer)
+        due = await self._on_disk(partial(writer.due, now_ms))
         if due is not None:
             followed = {name for name in due if name in self._receptions}
             await self._on_disk(partial(writer.sweep, due, followed, now_ms))
@@ -336,15 +347,13 @@ class SqliteBroker:
 
     def _work_ended(self, work: asyncio.Task[None]) -> None:
         """It never should while the broker is open. Then nothing is stored any more."""
-        self._closed = True
-        reason = "the writer has ended; the server must be restarted"
-        error = None if work.cancelled() else work.exception()
-        if error is not None or self._waiting:
-            self._trouble = reason
-        if error is not None:
+        if not self._closed:
+            self._closed = True
+            self._trouble = "the writer has ended, the server must be restarted"
+            error = None if work.cancelled() else work.exception()
             logs.event(_log, logging.CRITICAL, "broker.writer_ended", exc_info=error)
         while self._waiting:
-            self._finish(self._waiting.popleft(), unavailable(reason))
+            self._finish(self._waiting.popleft(), unavailable(self._trouble or "it was closed"))
 
     # --- outcomes, in their order ---
 
@@ -450,8 +459,8 @@ class SqliteBroker:
         self._database.open()
         try:
             writer = self._make_writer()
+            self._reader.open(READERS)
         except sqlite3.Error as error:
-            self._database.close()
             raise CannotOpen(f"cannot use {self._database.path} as a broker: {error}") from error
         writer.probe()
         return writer

@@ -84,7 +84,7 @@ class Database:
         """
         try:
             self._take_lock()
-            with contextlib.closing(self.connect()) as connection:
+            with contextlib.closing(self.connect(create=True)) as connection:
                 self._prepare(connection)
             self._identity = self._look()
         except CannotOpen:
@@ -105,13 +105,17 @@ class Database:
             os.close(self._lock)
             self._lock = None
 
-    def connect(self) -> sqlite3.Connection:
+    def connect(self, *, create: bool = False) -> sqlite3.Connection:
         """A connection for one thread at a time, in autocommit mode.
 
         :raises sqlite3.Error:
         """
         connection = sqlite3.connect(
-            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            f"{self.path.as_uri()}?mode={'rwc' if create else 'rw'}",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
         )
         try:
             # FULL: a commit returns when the disk has it, so a power cut takes nothing back.

@@ -130,7 +130,7 @@ class Logs:
         return count, Position(log.epoch, log.head)
 
     def touch(self, used: dict[str, int]) -> None:
-        """Channels that were read or listened to, and when; written when it matters."""
+        """Channels that were read or listened to, and when."""
         self._touched |= used
 
     def settle(self, now_ms: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import threading
 from collections.abc import Iterator, Reversible
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,7 +34,9 @@ class _Log:
 
 
 class Reader:
-    """Answers from one consistent view of the data each time; every thread may ask.
+    """Answers from one consistent view of the data each time.
+
+    As many threads as it has connections may be in here at a time.
 
     What time has run out for is not shown, though the writer may still have to delete it.
     """
@@ -43,12 +44,18 @@ class Reader:
     def __init__(self, database: Database, namespaces: Namespaces) -> None:
         self._database = database
         self._namespaces = namespaces
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
+        self._idle: list[sqlite3.Connection] = []
+
+    def open(self, connections: int) -> None:
+        """:raises sqlite3.Error:"""
+        for _ in range(connections):
+            connection = self._database.connect()
+            self._idle.append(connection)
+            connection.execute("PRAGMA query_only = ON")
 
     def close(self) -> None:
         """No thread may be in here any more."""
-        for connection in self._connections:
+        for connection in self._idle:
             connection.close()
 
     def history(
@@ -120,14 +127,12 @@ class Reader:
 
     @contextlib.contextmanager
     def _view(self) -> Iterator[sqlite3.Connection]:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._database.connect()
-            self._connections.append(connection)
-            connection.execute("PRAGMA query_only = ON")
-            self._local.connection = connection
-        with transaction(connection):
-            yield connection
+        connection = self._idle.pop()
+        try:
+            with transaction(connection):
+                yield connection
+        finally:
+            self._idle.append(connection)
 
     def _log(self, connection: sqlite3.Connection, channel: str, now_ms: int) -> _Log | None:
         row = connection.execute(

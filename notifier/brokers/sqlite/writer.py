@@ -124,6 +124,12 @@ class Writer:
     def close(self) -> None:
         self.connection.close()
 
+    def touch(self, used: dict[str, int], now_ms: int) -> None:
+        """Channels that were read or listened to, and when. Written when it matters."""
+        if used and self._touched_ms is None:
+            self._touched_ms = now_ms
+        self._logs.touch(used)
+
     def carry_out(self, orders: Sequence[Order], epochs: Mapping[str, str]) -> list[Outcome]:
         """All of them in one transaction, in their order; then they are on the disk.
 
@@ -162,14 +168,8 @@ class Writer:
         else:
             self.trouble = None
 
-    def due(self, now_ms: int, used: dict[str, int]) -> list[str] | None:
-        """Channels to sweep; ``None``: there is nothing to do.
-
-        :param used: channels that were used since it was asked last, and when.
-        """
-        if used and self._touched_ms is None:
-            self._touched_ms = now_ms
-        self._logs.touch(used)
+    def due(self, now_ms: int) -> list[str] | None:
+        """Channels to sweep; ``None``: there is nothing to do."""
         try:
             names = self._logs.due(now_ms, SWEEP_LOGS)
             touched = self._touched_ms is not None and now_ms - self._touched_ms >= TOUCH_MS
@@ -258,7 +258,8 @@ class Writer:
 
 def unavailable(reason: str | None) -> BrokerUnavailable:
     return BrokerUnavailable(
-        f"History can't be written just now: {reason}. Nothing was stored; try again later."
+        f"History can't be written just now: {reason}. Nothing is known to be stored: try again, "
+        "with the same Idempotency-Key."
     )
 
 
