@@ -80,7 +80,7 @@ class Events(Streaming):
             wanted,
             EVENTS if self.chunked else EVENTS_BARE,
             begin=self.wrap(eventsource.retry(random.randint(*RETRY_MS))),
-            alive=lambda outflow: self.wrap(eventsource.COMMENT),
+            alive=lambda outflow: self.wrap(eventsource.KEEPALIVE),
             say=say,
             on_joined=on_joined,
         )
@@ -99,7 +99,7 @@ class Events(Streaming):
             wanted,
             SHARED_EVENTS if self.chunked else SHARED_EVENTS_BARE,
             begin=self.wrap(eventsource.retry(random.randint(*RETRY_MS))),
-            alive=lambda outflow: self.wrap(eventsource.COMMENT),
+            alive=lambda outflow: self.wrap(eventsource.KEEPALIVE),
             say=say,
             on_joined=on_joined,
             # A client that has seen no event yet has a place to come back to.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tornado.web import RequestHandler
 
-from notifier.channels import Pattern, check_name
+from notifier.channels import Pattern, check_name, is_pattern
 from notifier.errors import BadChannel, BadParameter, TooManySubscriptions
 from notifier.node import Node
 from notifier.notification import Position, unknown_field
@@ -49,7 +49,8 @@ def read_wanted(
     :raises TooManySubscriptions:
     """
     given = dict.fromkeys([*names, *handler.get_query_arguments("channel")])
-    checked = tuple(check_name(name) for name in given)
+    # Names first: a channel that a pattern has brought can't be subscribed by its name any more.
+    checked = tuple(sorted((check_name(name) for name in given), key=is_pattern))
     limit = node.settings.max_subscriptions
     if len(checked) > limit:
         raise TooManySubscriptions(

@@ -19,7 +19,9 @@ from notifier.wire.prepared import Format, Prepared
 from notifier.wire.resume import MAX_TOKEN_BYTES, ResumeToken
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
-COMMENT = b":\n\n"
+# A comment, for clients that know what it is for, and an event, for scripts in a browser: they
+# can't see comments, nor whether their stream still lives.
+KEEPALIVE = b':\nevent: keepalive\ndata: {"type":"keepalive"}\n\n'
 
 # Room that is kept in a resume token for offsets to grow.
 OFFSET_DIGITS = 12
