@@ -510,6 +510,38 @@ async def test_disk_that_hangs_is_trouble_and_blocks_nobody_else(
         assert place(await bench.publish(size=10_000)).offset == 5
 
 
+async def test_write_ahead_log_is_cut_though_somebody_read_all_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(database_module, "WAL_BYTES", 100_000)
+    async with opened() as bench:
+        await bench.publish()
+        with closing(sqlite3.connect(bench.path, isolation_level=None)) as stranger:
+            stranger.execute("BEGIN")
+            stranger.execute("SELECT * FROM meta").fetchall()
+            for _ in range(50):
+                await bench.publish(size=20_000)
+            await bench.sweep()
+            assert bench.broker._database.wal_bytes > 1_000_000
+        await bench.sweep()
+        assert bench.broker._database.wal_bytes < 100_000
+        assert place(await bench.publish()).offset == 52
+
+
+async def test_history_that_cannot_be_read_is_trouble_until_it_can() -> None:
+    async with opened() as bench:
+        await bench.publish()
+        with closing(sqlite3.connect(bench.path, isolation_level=None)) as vandal:
+            vandal.execute("ALTER TABLE publications RENAME TO elsewhere")
+            with pytest.raises(BrokerUnavailable, match="can't be read"):
+                await bench.offsets()
+            assert "no such table" in (bench.broker.trouble or "")
+            vandal.execute("ALTER TABLE elsewhere RENAME TO publications")
+        await bench.sweep()
+        assert bench.broker.trouble is None
+        assert await bench.offsets() == [1]
+
+
 async def test_order_that_cannot_be_carried_out_harms_no_other(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -920,7 +952,7 @@ async def test_sweep_lets_go_of_keys_whose_time_is_over() -> None:
 # --- the loop ---
 
 
-async def test_loop_goes_on_while_much_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_loop_goes_on_while_much_is_read() -> None:
     """Reading happens on other threads: the loop turns meanwhile, and sees its end."""
     async with opened() as bench:
         for _ in range(4):

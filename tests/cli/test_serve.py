@@ -113,6 +113,15 @@ def test_address_that_is_not_ours_is_told_in_one_line(notifier: Run) -> None:
     )
 
 
+def test_broker_that_cannot_be_opened_is_told_in_one_line(notifier: Run, tmp_path: Path) -> None:
+    done = notifier("serve", "--port", "0", "--broker", "sqlite:missing/notifier.db")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"error: cannot use {tmp_path}/missing/notifier.db as a broker: "
+        f"there is no directory {tmp_path}/missing\n"
+    )
+
+
 def test_greeting_is_for_terminals_alone(serve: Serve) -> None:
     with serve() as serving:
         assert "curl" not in "".join(serving.lines) + serving.stop()

@@ -9,6 +9,7 @@ between the publications exactly, and one that is announced is on the disk.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 import time
@@ -134,6 +135,7 @@ class SqliteBroker:
         # When the disk was asked for what it has not done yet.
         self._asked: float | None = None
         self._trouble: str | None = None
+        self._unreadable: str | None = None
 
         self._receptions: dict[str, _Reception] = {}
         self._watcher: Watcher | None = None
@@ -147,6 +149,8 @@ class SqliteBroker:
             return f"history can't be written: {self._trouble}"
         if self._asked is not None and (waited := time.monotonic() - self._asked) > SLOW_SECONDS:
             return f"history can't be written: the disk has not answered for {waited:.0f} s"
+        if self._unreadable is not None:
+            return f"history can't be read: {self._unreadable}"
         return None
 
     async def open(self) -> None:
@@ -309,6 +313,9 @@ class SqliteBroker:
         assert writer is not None
         if self._trouble is not None:
             await self._on_disk(writer.probe)
+        if self._unreadable is not None:
+            with contextlib.suppress(BrokerUnavailable):
+                await self._read(partial(self._reader.channel, "", self._now_ms()))
         now_ms = self._now_ms()
         self._hand_over_used(writer)
         due = await self._on_disk(partial(writer.due, now_ms))
@@ -450,9 +457,12 @@ class SqliteBroker:
         self._reads.add(reading)
         reading.add_done_callback(self._reads.discard)
         try:
-            return await reading
+            result = await reading
         except sqlite3.Error as error:
-            raise _unreadable(str(error)) from error
+            self._unreadable = str(error)
+            raise _unreadable(self._unreadable) from error
+        self._unreadable = None
+        return result
 
     def _open(self) -> Writer:
         """:raises CannotOpen:"""

@@ -18,8 +18,10 @@ APPLICATION_ID = 0x6E746672
 SCHEMA_VERSION = 1
 # How long to wait for a stranger (a backup, the sqlite3 shell) that has the file locked.
 BUSY_SECONDS = 5.0
-# The write-ahead log is cut back to this after a checkpoint.
+# The write-ahead log is cut back to this when it begins anew.
 WAL_BYTES = 64 << 20
+# How long publishing may be held up for readers to finish, so that it can begin anew.
+_CUT_PATIENCE_MS = 100
 
 _TABLES = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
@@ -130,6 +132,24 @@ class Database:
         """:raises FileGone: the path leads to another file, or to none, by now."""
         if self._look() != self._identity:
             raise FileGone("the database file was moved or removed")
+
+    def cut_wal(self, connection: sqlite3.Connection) -> None:
+        """Where somebody always reads, the write-ahead log never begins anew by itself."""
+        if self.wal_bytes <= WAL_BYTES:
+            return
+        connection.execute(f"PRAGMA busy_timeout = {_CUT_PATIENCE_MS}")
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}")
+
+    @property
+    def wal_bytes(self) -> int:
+        """How long the write-ahead log is."""
+        try:
+            return os.stat(f"{self.path}-wal").st_size
+        except OSError:
+            return 0
 
     def _look(self) -> tuple[int, int] | None:
         try:

@@ -171,6 +171,7 @@ class Writer:
     def due(self, now_ms: int) -> list[str] | None:
         """Channels to sweep; ``None``: there is nothing to do."""
         try:
+            self._database.cut_wal(self.connection)
             names = self._logs.due(now_ms, SWEEP_LOGS)
             touched = self._touched_ms is not None and now_ms - self._touched_ms >= TOUCH_MS
             return names if names or touched or self._answers.expired(now_ms) else None
