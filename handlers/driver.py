@@ -63,7 +63,7 @@ class Driver:
             try:
                 await self._following.follow(name, start_of)
             except NotifierError as refusal:
-                self._send(messages.error(refusal))
+                self._refuse(refusal)
 
     async def receive(self, message: str | bytes) -> None:
         """Do what the client asks, before anything more is read from it."""
@@ -86,7 +86,9 @@ class Driver:
     async def _take(self, steps: list[Step]) -> None:
         for step in steps:
             match step:
-                case Send(message):
+                case Send(message, code):
+                    if code is not None:
+                        self._node.counts.errors[code] += 1
                     self._send(message)
                 case Close(code, reason):
                     self.dismiss(code, reason)
@@ -97,7 +99,7 @@ class Driver:
         try:
             await self._do(command)
         except NotifierError as refusal:
-            self._send(messages.error(refusal, command.ref))
+            self._refuse(refusal, command.ref)
 
     async def _do(self, command: Command) -> None:
         match command:
@@ -108,7 +110,7 @@ class Driver:
                 self._node.unsubscribe(self._sink, channel)
                 self._send(messages.unsubscribed(channel, code=0, reason="you asked", ref=ref))
             case Publish(fields, ref):
-                outcome = await publishing.publish(self._node, fields)
+                outcome = await publishing.publish(self._node, fields, source="websocket")
                 if outcome.failure is not None and outcome.whole:
                     raise outcome.failure
                 self._reply(outcome.result, ref)
@@ -117,6 +119,10 @@ class Driver:
                 self._send(messages.reply(messages.history(history), ref))
             case Ping(ref):
                 self._reply({"time": format_instant(self._node.now_ms())}, ref)
+
+    def _refuse(self, refusal: NotifierError, ref: Ref = None) -> None:
+        self._node.counts.errors[refusal.code] += 1
+        self._send(messages.error(refusal, ref))
 
     def _reply(self, result: dict[str, Any], ref: Ref) -> None:
         self._send(messages.reply(to_json(result), ref))

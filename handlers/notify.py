@@ -37,7 +37,7 @@ class Notify(Handler):
             await self._publish_one(items, channel, key)
 
     async def _publish_one(self, fields: Any, channel: str | None, key: str | None) -> None:
-        outcome = await publish(self.node, fields, channel=channel, key=key)
+        outcome = await publish(self.node, fields, source="http", channel=channel, key=key)
         if outcome.failure is not None and outcome.whole:
             raise outcome.failure
         self._answer(outcome.result, [outcome])
@@ -53,7 +53,9 @@ class Notify(Handler):
             if index % BREATH == 0:
                 await asyncio.sleep(0)
             item_key = None if key is None else f"{key}:{index}"
-            outcomes.append(await publish(self.node, fields, channel=channel, key=item_key))
+            outcomes.append(
+                await publish(self.node, fields, source="http", channel=channel, key=item_key)
+            )
         self._answer([outcome.result for outcome in outcomes], outcomes)
 
     def _answer(self, result: object, outcomes: list[Outcome]) -> None:

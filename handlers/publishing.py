@@ -36,21 +36,25 @@ async def publish(
     node: Node,
     fields: object,
     *,
+    source: str,
     channel: str | None = None,
     producer: str = "",
     key: str | None = None,
 ) -> Outcome:
     """Publish one notification to the channel or channels it names.
 
+    :param source: one of :data:`~notifier.counts.SOURCES`.
     :param channel: the one the URL names; the fields may not name another.
     :param key: the idempotency key; without one the notification's ``id`` is it.
     """
+    intake, began = node.counts.intakes[source], node.clock()
     try:
         if channel is not None:
             fields = _with_channel(fields, channel)
         notification = Notification.parse(fields)
         targets = _targets(notification, node.settings.max_channels_per_notification)
     except NotifierError as refusal:
+        intake.refuse(refusal)
         return _failed(refusal)
     key = notification.id if key is None else key
     id = new_id()  # one notification is one, in however many channels
@@ -59,11 +63,15 @@ async def publish(
         if count % BREATH == 0:
             await asyncio.sleep(0)
         try:
-            answers.append(
-                await node.publish(notification, target, producer=producer, key=key, id=id)
-            )
+            published = await node.publish(notification, target, producer=producer, key=key, id=id)
         except NotifierError as refusal:
+            intake.refuse(refusal)
             answers.append(refusal)
+        else:
+            intake.repeated += published.repeated
+            intake.stored += not published.repeated
+            answers.append(published)
+    intake.seconds.observe(node.clock() - began)
     if notification.channels is None:
         (answer,) = answers
         if isinstance(answer, NotifierError):

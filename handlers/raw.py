@@ -72,6 +72,7 @@ class RawSocket(Socket):
         try:
             await self._publish(message)
         except NotifierError as refusal:
+            self.node.counts.intakes["raw"].refuse(refusal)
             self.close(refusal.close_code, refusal.message)
         await self.sink.drained()
 
@@ -82,12 +83,15 @@ class RawSocket(Socket):
             )
         notification = Notification.of_payload(message)
         id = new_id()
-        if self._without_echo is None:
-            await self.node.publish(notification, self._name, producer="", id=id)
-            return
-        self._without_echo.published(id)
+        began = self.node.clock()
+        if self._without_echo is not None:
+            self._without_echo.published(id)
         try:
             await self.node.publish(notification, self._name, producer="", id=id)
         except NotifierError:
-            self._without_echo.failed(id)
+            if self._without_echo is not None:
+                self._without_echo.failed(id)
             raise
+        intake = self.node.counts.intakes["raw"]
+        intake.stored += 1
+        intake.seconds.observe(self.node.clock() - began)

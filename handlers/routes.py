@@ -9,6 +9,7 @@ from typing import Any
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, RequestHandler, url
 
+import notifier
 from handlers import door
 from handlers.base import NotAllowed, NotFound
 from handlers.channels import Channel, ChannelList
@@ -17,6 +18,7 @@ from handlers.events import Events
 from handlers.health import Live, Ready
 from handlers.history import ChannelHistory
 from handlers.linestream import LineStream
+from handlers.metrics import Scrape
 from handlers.native import NativeSocket
 from handlers.notify import Notify, NotifyChannel
 from handlers.page import Page
@@ -24,6 +26,7 @@ from handlers.policy import Policy
 from handlers.raw import RawSocket
 from handlers.sharing import Sharing
 from handlers.static import Static
+from notifier.metrics import Metrics
 from notifier.node import Node
 
 OURS = Policy()
@@ -36,6 +39,12 @@ def application(node: Node, static: Path) -> Application:
 
     :param static: the folder of the page's files.
     """
+    metrics = Metrics(
+        node.counts,
+        node.state,
+        version=notifier.__version__,
+        max_connections=node.settings.max_connections,
+    )
     table: list[tuple[str, type[RequestHandler], Policy, dict[str, Any]]] = [
         (r"/", Page, LINKED, {"index": static / "index.html"}),
         (r"/static/(.+)", Static, OURS, {"path": str(static)}),
@@ -49,6 +58,7 @@ def application(node: Node, static: Path) -> Application:
         (r"/channels", ChannelList, OURS, {}),
         (r"/channels/([^/]+)", Channel, OURS, {}),
         (r"/channels/([^/]+)/history", ChannelHistory, OURS, {}),
+        (r"/metrics", Scrape, OURS, {"metrics": metrics}),
         (r"/health/live", Live, OURS, {}),
         (r"/health/ready", Ready, OURS, {}),
     ]

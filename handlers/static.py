@@ -16,11 +16,11 @@ class Static(StaticFileHandler):
 
     def initialize(self, node: Node, policy: Policy, path: str) -> None:  # type: ignore[override]
         super().initialize(path)
-        self._node = node
+        self.node = node
         self._policy = policy
 
     def prepare(self) -> None:
-        door.admit(self.request, self._node.settings, self._policy)
+        door.admit(self.request, self.node.settings, self._policy)
 
     def set_default_headers(self) -> None:
         door.set_default_headers(self)

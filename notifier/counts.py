@@ -10,7 +10,13 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 
-from notifier.errors import NotifierError
+from notifier.errors import (
+    BrokerUnavailable,
+    InternalError,
+    NotifierError,
+    TooManyChannels,
+    TooManyConnections,
+)
 from notifier.notification import Gap
 
 # How clients are connected; what they can be told is counted for each.
@@ -22,6 +28,12 @@ SOURCES = ("http", "ndjson", "websocket", "raw")
 GAP_CAUSES = ("start", "slow", "log_lost")
 # Who history was read for: a client that asked for it, or subscriptions that catch up.
 READERS = ("client", "subscription")
+
+# Why connections end, besides the close codes of the server's own that may occur.
+REASONS = ("client", "lost", "silent", "stalled", "unread", "stopped", "fault", "1011")
+# Refusals that are not the client's doing: of publications, and of all.
+UNSTORED = (BrokerUnavailable.code, TooManyChannels.code)
+OURS = (InternalError.code, TooManyConnections.code, *UNSTORED)
 
 PUBLISH_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -62,7 +74,8 @@ class Traffic:
         self.transport = transport
         self.open = 0
         self.opened = 0
-        self.closed: defaultdict[str, int] = defaultdict(int)
+        # From the start at 0, as are the others: who computes rates misses a series' first value.
+        self.closed = defaultdict(int, dict.fromkeys(REASONS, 0))
         self.publications = 0
         self.bytes = 0
         self.gaps = dict.fromkeys(GAP_CAUSES, 0)
@@ -95,7 +108,7 @@ class Intake:
     def __init__(self) -> None:
         self.stored = 0
         self.repeated = 0
-        self.refused: defaultdict[int, int] = defaultdict(int)
+        self.refused = defaultdict(int, dict.fromkeys(UNSTORED, 0))
         self.seconds = Histogram(PUBLISH_SECONDS)
 
     def refuse(self, refusal: NotifierError) -> None:
@@ -121,5 +134,5 @@ class Counts:
         self.fell_behind = 0
         self.receivers = Histogram(RECEIVERS)
         self.history_reads = dict.fromkeys(READERS, 0)
-        self.errors: defaultdict[int, int] = defaultdict(int)
+        self.errors = defaultdict(int, dict.fromkeys(OURS, 0))
         self.loop_lag = Histogram(LAG_SECONDS)

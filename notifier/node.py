@@ -28,6 +28,7 @@ from notifier.history import ChannelOverview, ChannelPage, History
 from notifier.hub import Hub
 from notifier.keepalive import Keepalive, Peer
 from notifier.listener import Joined, Listener
+from notifier.metrics import State
 from notifier.notification import Gap, Notification, Position
 from notifier.sink import Sink, Stream
 from notifier.subscription import Subscription
@@ -131,6 +132,17 @@ class Node:
         if self.draining:
             return "draining"
         return self.broker.trouble
+
+    def state(self) -> State:
+        """How it is just now, in numbers."""
+        return State(
+            blocked=self.keepalive.stuck,
+            patterns=self._subscriptions.patterns,
+            channels=len(self._hub.feeds),
+            held_bytes=self._hub.held_bytes,
+            trouble=self.broker.trouble is not None,
+            draining=self.draining,
+        )
 
     # --- connections ---
 

@@ -87,9 +87,13 @@ Command = Subscribe | Unsubscribe | Publish | ReadHistory | Ping
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send this message to the client."""
+    """Send this message to the client.
+
+    :param code: of the error that it tells, if it tells one.
+    """
 
     message: bytes
+    code: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +142,14 @@ class Session:
             return [self._command(parsed, ref)]
         except (BadJSON, BadMessage) as refusal:
             self._strikes += 1
-            answer: list[Step] = [Send(messages.error(refusal, ref))]
+            answer: list[Step] = [Send(messages.error(refusal, ref), refusal.code)]
             if self._strikes >= MAX_STRIKES:
                 answer.append(
                     self.close(BadMessage.close_code, "this is not the notifier.v1 protocol")
                 )
             return answer
         except NotifierError as refusal:
-            return [Send(messages.error(refusal, ref))]
+            return [Send(messages.error(refusal, ref), refusal.code)]
 
     def drain(self, after_ms: int) -> list[Send]:
         """The node leaves: tell the client when to come back elsewhere."""
