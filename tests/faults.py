@@ -6,6 +6,7 @@ It runs on a thread of its own, so that synchronous and asynchronous tests can u
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 import threading
@@ -149,7 +150,8 @@ class FaultProxy:
                     raise ConnectionResetError
         await self._flowing.wait()
         if writer.can_write_eof():
-            writer.write_eof()
+            with contextlib.suppress(OSError):  # its end was reset in the meantime
+                writer.write_eof()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

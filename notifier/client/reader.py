@@ -39,11 +39,13 @@ class Reader:
         self._since = since
         self._positions = Positions(names)
         self._connection = 0
+        self._known: frozenset[str] = frozenset()  # when the present connection was asked
         self._joined: set[str] = set()  # on the present connection
         self._ids: dict[str, int] = {}  # of ephemeral channels -> the connection it came on
 
     def commands(self) -> Iterator[dict[str, Any]]:
         """What to ask a new connection for, to go on where we are."""
+        self._known = frozenset(self._positions.places)
         patterns = [name for name in self._names if is_pattern(name)]
         named = [name for name in self._names if name not in patterns]
         asked: list[tuple[str, str | None]] = []
@@ -120,7 +122,8 @@ class Reader:
     def _subscribed(self, message: dict[str, Any]) -> Iterator[Entry]:
         channel = message["channel"]
         if is_pattern(channel):
-            gone = self._brought_by(channel) - self._joined
+            # One that was born since was heard of over the connection before, and will be here.
+            gone = (self._brought_by(channel) & self._known) - self._joined
             yield self._step(Step(settled=channel, gone=gone))
             return
         self._joined.add(channel)

@@ -83,10 +83,24 @@ def test_channels_a_pattern_does_not_bring_any_more_are_forgotten() -> None:
     for _ in range(2):
         read(reader, subscribed("p:1", "e:1", pattern="p:*"))
     read(reader, subscribed("p:2", "e:1", pattern="p:*"), subscribed("p:*", None, channels=2))
+    asked(reader)
     reader.begin()
     read(reader, subscribed("p:2", "e:1", pattern="p:*"), subscribed("p:*", None, channels=1))
     ((_, token),) = asked(reader)
     assert token is not None and token.startswith("p:2=e:1;t=")
+
+
+def test_channel_that_is_born_during_a_hand_over_is_told_once() -> None:
+    """The successor was asked before its birth, and tells of it after the pattern's answer."""
+    reader = begun("p:*")
+    read(reader, subscribed("p:*", None, channels=0))
+    asked(reader)
+    birth = subscribed("p:1", "e:0", pattern="p:*")
+    told = read(reader, birth, notification("p:1", "e:1"))
+    reader.begin()
+    told += read(reader, subscribed("p:*", None, channels=0))
+    told += read(reader, birth, notification("p:1", "e:1"), notification("p:1", "e:2"))
+    assert told == ["e:1", "e:2"]
 
 
 def test_what_finds_no_room_in_a_token_is_asked_for_by_name() -> None:
