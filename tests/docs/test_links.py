@@ -6,7 +6,12 @@ import pytest
 
 from tests.docs.markdown import CHECKOUT, DOCS, anchors, links
 
-PAGES = [CHECKOUT / "README.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [
+    CHECKOUT / "README.md",
+    CHECKOUT / "CHANGELOG.md",
+    CHECKOUT / "examples/README.md",
+    *sorted(DOCS.rglob("*.md")),
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(CHECKOUT)) for page in PAGES])

@@ -1,0 +1,121 @@
+"""The pages of ``examples/``, from the disk and from a site of their own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.browser.serving import ROOT, Server
+
+EXAMPLES = ROOT / "examples"
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    """Another site, which has the pages: what ``python3 -m http.server -d examples`` does."""
+    handler = partial(_Quiet, directory=str(EXAMPLES))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
+        thread = threading.Thread(target=serving.serve_forever)
+        thread.start()
+        yield f"http://localhost:{serving.server_port}"
+        serving.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def friend(site: str, tmp_path: Path) -> Iterator[Server]:
+    """A server that lets the site's pages in, and keeps its history in a file."""
+    with Server(*friendly(site, tmp_path)) as running:
+        yield running
+
+
+def friendly(site: str, folder: Path) -> list[str]:
+    return ["--allowed-origins", site, "--broker", f"sqlite:{folder / 'notifier.db'}"]
+
+
+def open_example(context: BrowserContext, url: str, server: Server, *, scheme: str) -> Page:
+    page = context.new_page()
+    page.goto(f"{url}?server={quote(server.url.replace('http', scheme, 1))}")
+    return page
+
+
+# --- echo.html ---
+
+
+def test_echo_page_works_from_the_disk(context: BrowserContext, server: Server) -> None:
+    page = open_example(context, (EXAMPLES / "echo.html").as_uri(), server, scheme="ws")
+    expect(page.locator("li")).to_have_text(["connected"])
+    page.get_by_placeholder("Say something").fill("Ça va ? <b>oui</b>")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("li")).to_have_text(["connected", "Reçu: Ça va ? <b>oui</b>"])
+
+
+# --- browser.html ---
+
+
+def test_both_ways_show_what_comes_and_what_came_meanwhile(
+    context: BrowserContext, site: str, friend: Server, tmp_path: Path
+) -> None:
+    page = open_example(context, f"{site}/browser.html", friend, scheme="http")
+    socket, events = page.locator("#socket"), page.locator("#events")
+    for way in (socket, events):
+        expect(way.locator("p")).to_have_text("connected")
+    # Both are subscribed when both have seen one.
+    friend.notify("alerts", title="db1", message="Disk full")
+    for way in (socket, events):
+        expect(way.locator("li")).to_have_text(["db1: Disk full"])
+    friend.kill()
+    expect(events.locator("p")).to_have_text("coming back")
+    with Server(*friendly(site, tmp_path), port=friend.port) as again:
+        again.notify("alerts", message="while you were away")
+        for way in (socket, events):
+            expect(way.locator("p")).to_have_text("connected", timeout=30_000)
+            expect(way.locator("li")).to_have_text(["db1: Disk full", "while you were away"])
+
+
+@pytest.mark.parametrize("from_disk", [True, False])
+def test_pages_of_others_are_kept_out(
+    browser: Browser, site: str, server: Server, from_disk: bool
+) -> None:
+    url = (EXAMPLES / "browser.html").as_uri() if from_disk else f"{site}/browser.html"
+    # Their complaints are right.
+    context = browser.new_context()
+    page = open_example(context, url, server, scheme="http")
+    expect(page.locator("#socket p")).to_contain_text("closed 1006")
+    expect(page.locator("#events p")).to_have_text("refused")
+    context.close()
+
+
+# --- chat.html ---
+
+
+def test_chat_is_heard_by_all_and_remembered(
+    context: BrowserContext, site: str, friend: Server
+) -> None:
+    def say(page: Page, who: str, what: str) -> None:
+        page.get_by_placeholder("Your name").fill(who)
+        page.get_by_placeholder("Say something").fill(what)
+        page.get_by_role("button", name="Send").click()
+
+    pages = [open_example(context, f"{site}/chat.html", friend, scheme="ws") for _ in range(2)]
+    for page in pages:
+        expect(page.locator("main p")).to_have_text(["You are in."])
+    say(pages[0], "Ada", "Hello <img src=x>")
+    say(pages[1], "Bob", "Salut")
+    late = open_example(context, f"{site}/chat.html", friend, scheme="ws")
+    for page in [*pages, late]:
+        said = page.locator("main p:not(.note)")
+        expect(said).to_have_count(2)
+        assert sorted(said.all_inner_texts()) == ["Ada: Hello <img src=x>", "Bob: Salut"]

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.handlers.serving import Process, server_process
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Process]:
+    """One server for all tests of a module; each uses channels of its own."""
+    with server_process() as process:
+        yield process
