@@ -49,13 +49,26 @@ def read_notifications(
     :raises UnknownField: a query parameter nobody knows.
     :raises BadParameter:
     """
-    beside = _from_headers(request.headers) | _from_query(request.query_arguments)
+    beside = fields_beside(request)
     inside = _from_body(body, request.headers.get("Content-Type", ""), in_channel=in_channel)
     if isinstance(inside, list):
         # What is the same for all may stand outside; an id is not.
         beside.pop("id", None)
         return [beside | item if isinstance(item, dict) else item for item in inside]
     return beside | inside
+
+
+def fields_beside(
+    request: HTTPServerRequest, *, others: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    """The fields in headers and in the query.
+
+    :param others: parameters that are no fields.
+    :raises UnknownField: a query parameter nobody knows.
+    :raises BadParameter:
+    """
+    arguments = {k: v for k, v in request.query_arguments.items() if k not in others}
+    return _from_headers(request.headers) | _from_query(arguments)
 
 
 def idempotency_key(headers: HTTPHeaders) -> str | None:

@@ -8,17 +8,43 @@ from typing import Any
 from handlers.base import Handler
 from handlers.body import decompressed
 from handlers.intake import idempotency_key, read_notifications
+from handlers.longbody import LongBody
+from handlers.ndjson import is_ndjson
 from handlers.publishing import BREATH, Outcome, publish
 from notifier.channels import check_channel
 from notifier.errors import TooManyItems
 
 
 class Notify(Handler):
-    """One notification, or an array of them: 200 if all were stored, else 207."""
+    """One notification, an array of them, or lines: 200 if all were stored, else 207."""
 
     takes_body = True
+    _lines: LongBody | None = None
+
+    def _check_request(self) -> None:
+        if not is_ndjson(self.request.headers.get("Content-Type", "")):
+            super()._check_request()
+            return
+        (channel,) = self.path_args or (None,)
+        if channel is not None:
+            check_channel(channel)
+        self._lines = LongBody(self, self._connection, channel=channel)
+
+    async def data_received(self, chunk: bytes) -> None:
+        if self._lines is None:
+            await super().data_received(chunk)
+        else:
+            await self._lines.data_received(chunk)
+
+    def on_connection_close(self) -> None:
+        if self._lines is not None:
+            self._lines.lost()
+        super().on_connection_close()
 
     async def post(self, channel: str | None = None) -> None:
+        if self._lines is not None:
+            await self._lines.end()
+            return
         if self.refused:
             self.hang_up()
             return

@@ -55,9 +55,10 @@ async def publish(
         targets = _targets(notification, node.settings.max_channels_per_notification)
     except NotifierError as refusal:
         intake.refuse(refusal)
-        return _failed(refusal)
+        return failed(refusal)
     key = notification.id if key is None else key
-    id = new_id()  # one notification is one, in however many channels
+    # One notification is one, in however many channels.
+    id = notification.id or new_id()
     answers: list[Published | NotifierError] = []
     for count, target in enumerate(targets, start=1):
         if count % BREATH == 0:
@@ -75,7 +76,7 @@ async def publish(
     if notification.channels is None:
         (answer,) = answers
         if isinstance(answer, NotifierError):
-            return _failed(answer)
+            return failed(answer)
         return Outcome(_result(answer), repeated=answer.repeated)
     failures = [answer for answer in answers if isinstance(answer, NotifierError)]
     stored = [answer for answer in answers if isinstance(answer, Published)]
@@ -113,7 +114,8 @@ def _targets(notification: Notification, limit: int) -> list[str]:
     return list(dict.fromkeys(check_channel(target) for target in notification.channels))
 
 
-def _failed(refusal: NotifierError) -> Outcome:
+def failed(refusal: NotifierError) -> Outcome:
+    """Nothing of it was stored."""
     return Outcome({"error": refusal.describe()}, refusal)
 
 

@@ -17,6 +17,7 @@
     ├── NoSuchResource              40401  nothing lives at this URL
     ├── NoSuchChannel               40402  nothing was ever published there, and nobody listens
     ├── MethodNotAllowed            40501  carries the methods that are
+    ├── BodyStalled                 40801  no byte of the body came for too long
     ├── IdempotencyConflict         40901  the same key with another body
     ├── AlreadySubscribed           40902
     ├── NotSubscribed               40903
@@ -162,6 +163,11 @@ class MethodNotAllowed(NotifierError):
     """Facts: ``allow``, the methods that are."""
 
     code = 40501
+
+
+class BodyStalled(NotifierError):
+    code = 40801
+    temporary = True
 
 
 class IdempotencyConflict(NotifierError):

@@ -53,6 +53,12 @@ def test_search_begins_where_offsets_begin_to_rise() -> None:
     assert ring.after(5, 4) == 6
 
 
+def test_ring_is_crowded_when_half_of_it_is_unsent() -> None:
+    assert not ring_of(max_bytes=10 * ONE).crowded(0)
+    ring = ring_of(*range(1, 9), max_bytes=10 * ONE)
+    assert [ring.crowded(start) for start in range(9)] == [True] * 3 + [False] * 6
+
+
 def test_oldest_are_trimmed_by_count_and_the_newest_of_them_is_told() -> None:
     ring = ring_of(1, 2, 3, 4, max_items=2)
     second = ring[1]

@@ -111,6 +111,15 @@ async def test_an_answer_is_shown_as_it_is(method: str, path: str, body: str) ->
 
 
 @pytest.mark.gen_test(timeout=30)
+async def test_the_answer_to_lines_is_shown_as_it_is() -> None:
+    (command,) = [command for heading, command in COMMANDS if "x-ndjson" in command]
+    examples = [json.loads(block.text) for block in blocks(PAGE) if block.language == "json"]
+    async with serving() as server:
+        output = await run(command, port=server.port)
+    assert shape(json.loads(output)) in [shape(example) for example in examples]
+
+
+@pytest.mark.gen_test(timeout=30)
 @pytest.mark.parametrize(("code", "command"), ERRORS, ids=[code for code, _ in ERRORS])
 async def test_an_example_of_an_error_gives_that_error(code: str, command: str) -> None:
     async with serving() as server:

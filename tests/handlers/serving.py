@@ -298,6 +298,11 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
+    def memory(self) -> int:
+        """Bytes of it that are in memory (proc(5), VmRSS)."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
+
     async def exit_code(self) -> int:
         return await asyncio.to_thread(self._process.wait, PATIENCE)
 

@@ -1,0 +1,206 @@
+"""``application/x-ndjson``: a notification a line, as many as there are, published as they come in.
+
+Never more is held than one line and a window of publications under way: while they are worked on,
+nothing is read, so the client's TCP is held. Neither the size nor the time of the whole is bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from handlers.lines import Line, LineSplitter
+from handlers.publishing import Outcome, failed, publish
+from notifier.errors import BadBody, BodyTooLarge, BrokerUnavailable, NotifierError
+from notifier.jsontext import parse_json
+from notifier.node import Node
+
+KINDS = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
+
+# Lines, and bytes of them, that are published together; then everybody else has a turn.
+WINDOW_LINES = 128
+WINDOW_BYTES = 1 << 16
+# Failures that a summary tells one by one.
+MAX_FAILURES = 100
+
+
+def is_ndjson(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() in KINDS
+
+
+class Tally:
+    """What became of the lines: how many, and what was wrong with the first that failed.
+
+    :ivar listing: failures are listed, from now on.
+    """
+
+    def __init__(self, *, listing: bool) -> None:
+        self.listing = listing
+        self.stored = 0
+        self.repeated = 0
+        self.failed = 0
+        self._failures: list[dict[str, Any]] = []
+        self._more = 0
+
+    def add(self, line: int, outcome: Outcome) -> None:
+        """:param line: its number."""
+        if outcome.failure is not None:
+            self.failed += 1
+            if self.listing and len(self._failures) < MAX_FAILURES:
+                self._failures.append({"line": line, **outcome.result})
+            elif self.listing:
+                self._more += 1
+        elif outcome.repeated:
+            self.repeated += 1
+        else:
+            self.stored += 1
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "stored": self.stored,
+            "repeated": self.repeated,
+            "failed": self.failed,
+            **({"failures": self._failures} if self.listing else {}),
+            **({"more_failures": self._more} if self._more else {}),
+        }
+
+
+class LinePublisher:
+    """Publishes a body's lines in their order.
+
+    :param channel: the one the URL names.
+    :param key: the body's idempotency key; line 7 has ``key:6``, as the items of an array.
+    :param beside: fields for all lines; a line's own win.
+    :param max_line_bytes: a longer line is not published, but told as a failure.
+    :param tell: told what became of each line of a window; may take its time.
+    :ivar ended: the number of the last line that something became of.
+    :ivar halt: set it, and it is raised before the next window is begun.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        channel: str | None,
+        key: str | None,
+        beside: Mapping[str, Any],
+        max_line_bytes: int,
+        tell: Callable[[list[tuple[int, Outcome]]], Awaitable[None]],
+    ) -> None:
+        self.ended = 0
+        self.halt: NotifierError | None = None
+        self._node = node
+        self._channel = channel
+        self._key = key
+        self._beside = dict(beside)
+        self._max_line_bytes = max_line_bytes
+        self._tell = tell
+        self._splitter = LineSplitter(limit=max_line_bytes)
+        # What is to be published, by its line's number; or what became of it already.
+        self._window: list[tuple[int, dict[str, Any] | Outcome]] = []
+        self._window_bytes = 0
+        # Publishing has never had to wait for anything.
+        self._prompt = True
+
+    async def feed(self, data: bytes) -> None:
+        """Publish the lines that end in this piece of the body.
+
+        :raises NotifierError: there is no use in going on.
+        """
+        await self._take(self._splitter.feed(data))
+
+    async def end(self) -> None:
+        """Publish the last line. Raises as :meth:`feed` does."""
+        self.halt = None  # there is nothing left to be spared
+        await self._take(self._splitter.end())
+
+    async def _take(self, lines: list[Line]) -> None:
+        for line in lines:
+            if self.halt is not None:
+                raise self.halt
+            item = self._read(line)
+            alone = isinstance(item, dict) and "channels" in item
+            if alone:
+                # It is published to one channel after the other: nothing may overtake it.
+                await self._publish()
+            self._window.append((line.number, item))
+            self._window_bytes += len(line.text or b"")
+            full = len(self._window) >= WINDOW_LINES or self._window_bytes >= WINDOW_BYTES
+            if alone or full:
+                await self._publish()
+        await self._publish()
+
+    def _read(self, line: Line) -> dict[str, Any] | Outcome:
+        limit = self._max_line_bytes
+        try:
+            if line.text is None:
+                raise BodyTooLarge(
+                    f"Line {line.number} is over {limit} bytes (setting max_body_bytes).",
+                    limit=limit,
+                )
+            fields = parse_json(line.text, first_line=line.number)
+            if not isinstance(fields, dict):
+                raise BadBody(f"Line {line.number} is not a JSON object.")
+        except NotifierError as refusal:
+            self._node.counts.intakes["ndjson"].refuse(refusal)
+            return failed(refusal)
+        return self._beside | fields if self._beside else fields
+
+    async def _publish(self) -> None:
+        """Publish the window, and let everybody else have a turn."""
+        window, self._window, self._window_bytes = self._window, [], 0
+        if not window:
+            return
+        outcomes = await self._outcomes(window)
+        self.ended = window[-1][0]
+        await self._tell(
+            [(number, outcome) for (number, _), outcome in zip(window, outcomes, strict=True)]
+        )
+        for outcome in outcomes:
+            if isinstance(outcome.failure, BrokerUnavailable):
+                # An outage must not become as many failing round trips as there are lines.
+                raise outcome.failure
+        await asyncio.sleep(0)
+        for channel in self._channels(outcomes):
+            while self._node.crowded(channel):  # noqa: ASYNC110 -- each turn sends some of it
+                await asyncio.sleep(0)
+
+    def _channels(self, outcomes: list[Outcome]) -> set[str]:
+        """Those that were published to."""
+        if self._channel is not None:
+            return {self._channel}
+        return {
+            answer["channel"]
+            for outcome in outcomes
+            for answer in outcome.result.get("channels", [outcome.result])
+            if "channel" in answer
+        }
+
+    async def _outcomes(self, window: list[tuple[int, dict[str, Any] | Outcome]]) -> list[Outcome]:
+        """What became of each, begun in their order.
+
+        A broker that answers at once is asked for one after the other, which costs a third less;
+        one that answers later for all of the window at once.
+        """
+        outcomes: list[Outcome] = []
+        waited: list[bool] = []
+        note = asyncio.get_running_loop().call_soon(waited.append, True)
+        while self._prompt and len(outcomes) < len(window):
+            outcomes.append(await self._outcome(*window[len(outcomes)]))
+            self._prompt = not waited
+        note.cancel()
+        if len(outcomes) == len(window):
+            return outcomes
+        rest = [self._outcome(*each) for each in window[len(outcomes) :]]
+        for result in await asyncio.gather(*rest, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result  # a fault of ours; all the others have come to their end
+            outcomes.append(result)
+        return outcomes
+
+    async def _outcome(self, number: int, item: dict[str, Any] | Outcome) -> Outcome:
+        if isinstance(item, Outcome):
+            return item
+        key = None if self._key is None else f"{self._key}:{number - 1}"
+        return await publish(self._node, item, source="ndjson", channel=self._channel, key=key)
