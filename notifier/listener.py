@@ -30,7 +30,9 @@ class Listener:
 
     :param joined: called before the first delivery of each channel; what it raises is a refusal.
     :param refused: called for a newborn channel that can't be joined.
+    :param presence: it wants to be told, by its sink, who joins and leaves.
     """
 
     joined: Callable[[Joined], None]
     refused: Callable[[str, NotifierError], None]
+    presence: bool = False

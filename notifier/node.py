@@ -1,4 +1,4 @@
-"""The use cases of one server process: publish, subscribe, history.
+"""The use cases of one server process: publish, subscribe, history, presence.
 
 Handlers talk to a node and to nothing below it.
 """
@@ -28,8 +28,10 @@ from notifier.history import ChannelOverview, ChannelPage, History
 from notifier.hub import Hub
 from notifier.keepalive import Keepalive, Peer
 from notifier.listener import Joined, Listener
+from notifier.members import Member, Members
 from notifier.metrics import State
 from notifier.notification import Gap, Notification, Position
+from notifier.presence import Presence
 from notifier.sink import Sink, Stream
 from notifier.subscription import Subscription
 from notifier.subscriptions import Subscriptions
@@ -65,7 +67,9 @@ class Published:
 
 
 class Connection(Peer, Protocol):
-    """A client's connection, as the node needs it to take its leave."""
+    """A client's connection, as the node needs it to introduce it and to take its leave."""
+
+    id: str
 
     def reconnect(self, after_ms: int) -> None:
         """Tell the client when to come back, elsewhere."""
@@ -117,8 +121,22 @@ class Node:
             now_ms=now_ms,
             on_history=self._backfill.fetch,
         )
+        self._presence = Presence(
+            namespaces,
+            max_members=settings.presence_members,
+            member_of=self._introduce,
+            call_soon=lambda callback: asyncio.get_running_loop().call_soon(callback),
+            call_later=lambda seconds, callback: asyncio.get_running_loop().call_later(
+                seconds, callback
+            ),
+        )
         self._subscriptions = Subscriptions(
-            broker, self._hub, self._backfill, namespaces, limit=settings.max_subscriptions
+            broker,
+            self._hub,
+            self._backfill,
+            namespaces,
+            self._presence,
+            limit=settings.max_subscriptions,
         )
         broker.watch(self._subscriptions)
         self.keepalive = Keepalive(
@@ -253,6 +271,7 @@ class Node:
         """Deliver the channel to the sink; the listener is told before the first delivery.
 
         :raises AlreadySubscribed:
+        :raises PresenceOff: it was asked for.
         :raises TooManySubscriptions:
         :raises BrokerUnavailable:
         """
@@ -376,6 +395,22 @@ class Node:
             names[count - 1] if len(names) > count else None,
         )
 
+    async def presence(self, channel: str) -> Members:
+        """Who is on the channel, of the connections to this node.
+
+        :raises NoSuchChannel:
+        :raises BrokerUnavailable:
+        """
+        if not self._hub.subscribers(channel) and await self.broker.channel(channel) is None:
+            self._check_followed(channel)
+        if self._presence.is_on(channel):
+            return self._presence.of(channel)
+        return Members(channel, self._hub.subscribers(channel), None)
+
+    def check_presence(self, channel: str) -> None:
+        """:raises PresenceOff: who is on the channel is not shown."""
+        self._presence.check(channel)
+
     async def _followed(self, pattern: Pattern, after: str) -> set[str]:
         """Channels that somebody on this node follows."""
         found = set()
@@ -404,6 +439,9 @@ class Node:
         """Housekeeping; True when keep-alive wants another turn at once."""
         self.broker.sweep()
         return self.keepalive.sweep(self.clock())
+
+    def _introduce(self, sink: Sink) -> Member:
+        return Member(self.connections[sink].id, sink.traffic.transport, self.now_ms())
 
     def _blocked(self, sink: Sink) -> None:
         self._hub.blocked(sink)

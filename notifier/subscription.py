@@ -37,15 +37,17 @@ class Subscription:
     :ivar after: position of the last item delivered, for when the cursor falls off the ring.
     :ivar page: items of history to deliver before the ring.
     :ivar pattern: what brought it, if it was not asked for by name.
+    :ivar presence: asked for, by name, with who joins and leaves.
     :ivar slot: its place in the feed's lane while LIVE.
     """
 
-    __slots__ = ("after", "channel", "cursor", "page", "pattern", "send", "sink", "slot",
-                 "standing")  # fmt: skip
+    __slots__ = ("after", "channel", "cursor", "page", "pattern", "presence", "send", "sink",
+                 "slot", "standing")  # fmt: skip
 
     def __init__(self, channel: str, sink: Sink, pattern: str | None = None) -> None:
         self.channel = channel
         self.pattern = pattern
+        self.presence = False
         self.sink = sink
         self.send: Callable[[bytes], int] = sink.send
         self.standing = Standing.JOINING

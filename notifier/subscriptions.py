@@ -15,6 +15,7 @@ from notifier.hub import Hub
 from notifier.listener import Joined, Listener
 from notifier.notification import Position
 from notifier.patterns import Patterns, PatternSubscription
+from notifier.presence import Presence
 from notifier.sink import Sink
 from notifier.subscription import Standing, Subscription
 from notifier.tail import Start
@@ -37,6 +38,7 @@ class Subscriptions:
         hub: Hub,
         backfill: Backfill,
         namespaces: Namespaces,
+        presence: Presence,
         *,
         limit: int,
     ) -> None:
@@ -44,6 +46,7 @@ class Subscriptions:
         self._hub = hub
         self._backfill = backfill
         self._namespaces = namespaces
+        self._presence = presence
         self._limit = limit
         self._patterns = Patterns()
         self._errands: set[asyncio.Task[None]] = set()
@@ -59,6 +62,7 @@ class Subscriptions:
         """Deliver the channel to the sink.
 
         :raises AlreadySubscribed:
+        :raises PresenceOff: it was asked for.
         :raises TooManySubscriptions:
         :raises BrokerUnavailable:
         """
@@ -66,6 +70,8 @@ class Subscriptions:
         if known is not None:
             by = "" if known.pattern is None else f", by the pattern {known.pattern}"
             raise AlreadySubscribed(f"This connection is subscribed to {channel!r} already{by}.")
+        if listener.presence:
+            self._presence.check(channel)
         self._check_room(sink)
         await self._join(sink, channel, since, listener)
 
@@ -73,6 +79,9 @@ class Subscriptions:
         self, sink: Sink, pattern: Pattern, start_of: Callable[[str], Since], listener: Listener
     ) -> list[Joined]:
         """Deliver all its channels, also those that are yet to be born.
+
+        Where presence was asked for, it is told of those that show it, also of those that the
+        sink followed before.
 
         :returns: those there are already and that the sink did not follow before.
         :raises AlreadySubscribed: to the very same pattern.
@@ -86,11 +95,15 @@ class Subscriptions:
         # Before anything is awaited: what is born meanwhile joins.
         self._patterns.add(subscription)
         try:
-            return await self._join_all(subscription, start_of)
+            found = await self._join_all(subscription, start_of)
         except BaseException:
             if self._patterns.of(sink).get(pattern.text) is subscription:
                 self._end(subscription)
             raise
+        if listener.presence:
+            for followed in self._hub.of(sink).values():
+                self._watch(followed)
+        return found
 
     async def _join_all(
         self, pattern: PatternSubscription, start_of: Callable[[str], Since]
@@ -133,6 +146,7 @@ class Subscriptions:
         opening = channel not in self._hub.feeds
         # Attached before anything is awaited: what is published meanwhile is in the feed.
         subscription = self._hub.attach(sink, channel, pattern)
+        subscription.presence = listener.presence and pattern is None
         feed = self._hub.feeds[channel]
         if opening and self._namespaces.of(channel).ephemeral:
             self._bring_followers(channel)
@@ -149,8 +163,29 @@ class Subscriptions:
             raise
         if joined.gap is not None:
             sink.traffic.gaps["start"] += 1
-        self._hub.begin(subscription, start)
+        self._begin(subscription, start)
         return joined
+
+    def _begin(self, subscription: Subscription, start: Start) -> None:
+        """Its client has been told that it is joined."""
+        self._hub.begin(subscription, start)
+        # Told so, it may have been closed for the gap.
+        if subscription.standing is not Standing.GONE and self._presence.is_on(
+            subscription.channel
+        ):
+            self._presence.join(subscription.channel, subscription.sink)
+            self._watch(subscription)
+
+    def _watch(self, subscription: Subscription) -> None:
+        """If its client has asked, by name or by pattern, to be told who is on the channel."""
+        if self._watches(subscription):
+            self._presence.watch(subscription.channel, subscription.sink)
+
+    def _watches(self, subscription: Subscription) -> bool:
+        return subscription.presence or any(
+            pattern.listener.presence and pattern.pattern.matches(subscription.channel)
+            for pattern in self._patterns.of(subscription.sink).values()
+        )
 
     def _check_room(self, sink: Sink, more: int = 1) -> None:
         if len(self._hub.of(sink)) + len(self._patterns.of(sink)) + more > self._limit:
@@ -179,10 +214,10 @@ class Subscriptions:
         self._backfill.adopt(feed)
         start = Start(head, cursor=feed.tail.ring.end)
         # When the broker has made the feed the channel's receiver.
-        asyncio.get_running_loop().call_soon(self._begin, newborn, start)
+        asyncio.get_running_loop().call_soon(self._begin_all, newborn, start)
         return feed
 
-    def _begin(self, newborn: Sequence[tuple[Subscription, Listener]], start: Start) -> None:
+    def _begin_all(self, newborn: Sequence[tuple[Subscription, Listener]], start: Start) -> None:
         for subscription, listener in newborn:
             if subscription.standing is not Standing.JOINING:
                 continue  # gone in the meantime
@@ -193,7 +228,7 @@ class Subscriptions:
                 self._detach(subscription)
                 listener.refused(channel, refusal)
             else:
-                self._hub.begin(subscription, start)
+                self._begin(subscription, start)
 
     def _bring_followers(self, channel: str) -> None:
         """Somebody listens to an ephemeral channel now, so no birth of it will be told."""
@@ -244,16 +279,21 @@ class Subscriptions:
         self._patterns.remove(pattern)
         others = [other.pattern for other in self._patterns.of(pattern.sink).values()]
         for subscription in list(self._hub.of(pattern.sink).values()):
-            if subscription.pattern != pattern.pattern.text:
-                continue
-            heir = next((other for other in others if other.matches(subscription.channel)), None)
-            if heir is None:
-                self._detach(subscription)
-            else:
+            if subscription.pattern == pattern.pattern.text:
+                name = subscription.channel
+                heir = next((other for other in others if other.matches(name)), None)
+                if heir is None:
+                    self._detach(subscription)
+                    continue
                 subscription.pattern = heir.text
+            if pattern.listener.presence and not self._watches(subscription):
+                self._presence.unwatch(subscription.channel, subscription.sink)
 
     def _detach(self, subscription: Subscription) -> None:
+        if subscription.standing is Standing.GONE:
+            return  # its sink may have come back to the channel since
         abandoned = self._hub.detach(subscription)
+        self._presence.leave(subscription.channel, subscription.sink)
         if abandoned is not None:
             self._backfill.abandon(abandoned)
 

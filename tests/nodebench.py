@@ -25,6 +25,7 @@ from tests.test_keepalive import FakePeer
 class FakeConnection(FakePeer):
     def __init__(self, sink: Sink, stream: FakeStream) -> None:
         super().__init__()
+        self.id = f"c{id(self)}"
         self.sink = sink  # type: ignore[assignment]
         self.stream = stream
         self.joined: list[Joined] = []
@@ -37,8 +38,11 @@ class FakeConnection(FakePeer):
 
     def told(self) -> list[tuple[str, str]]:
         """The publications it has got since last asked: channel and message."""
-        messages = [json.loads(f.payload) for f in self._parser.feed(self.stream.read(1 << 20))]
-        return [(m["channel"], m.get("message", m["type"])) for m in messages]
+        return [(m["channel"], m.get("message", m["type"])) for m in self.messages()]
+
+    def messages(self) -> list[dict[str, Any]]:
+        """All it has got since last asked."""
+        return [json.loads(f.payload) for f in self._parser.feed(self.stream.read(1 << 20))]
 
     def reconnect(self, after_ms: int) -> None: ...
 
@@ -46,13 +50,13 @@ class FakeConnection(FakePeer):
 
 
 class Bench:
-    def __init__(self, *, max_subscriptions: int = 2) -> None:
+    def __init__(self, *, max_subscriptions: int = 2, **more: Any) -> None:
         self.loop = HandLoop()
         self.loop.start()
         settings = Settings(
             max_connections=2,
             max_subscriptions=max_subscriptions,
-            namespaces={"now": NamespaceSettings(history_size=0)},
+            **{"namespaces": {"now": NamespaceSettings(history_size=0)}, **more},
         )
         namespaces = settings.channel_namespaces()
         self.broker = RecordingBroker(

@@ -75,6 +75,7 @@ class Client:
 
     def __init__(self, machine: FanoutMachine, number: int, kind: str) -> None:
         self._machine = machine
+        self.id = f"c{number}"
         self.stream = FakeStream(capacity=machine.capacity, on_closed=self._on_closed)
         self.stream.on_write = self._watch
         self.sink = machine.node.sink(
@@ -92,9 +93,7 @@ class Client:
         self.asked: dict[int | str, str | None] = {}
         self._inbox: deque[tuple[str, Any]] = deque()
         self._mail = asyncio.Event()
-        self._driver = Driver(
-            machine.node, self.sink, connection=f"c{number}", close=self._say_close
-        )
+        self._driver = Driver(machine.node, self.sink, connection=self.id, close=self._say_close)
         self.opened = False
 
     def open(self, wanted: dict[str, Since]) -> None:
@@ -222,6 +221,7 @@ class FanoutMachine(RuleBasedStateMachine):
             feed_size=feed_size,
             feed_bytes=feed_bytes,
             max_pending_bytes=1 << 20,
+            presence=True,
             namespaces={"eph": NamespaceSettings(history_size=0)},
         )
         self.capacity = capacity
@@ -510,6 +510,21 @@ class FanoutMachine(RuleBasedStateMachine):
             for subscription in live:
                 assert not subscription.sink.blocked
                 assert not subscription.sink.closed or subscription.sink._stream.closed
+
+    @invariant()
+    def members_are_those_who_have_joined(self) -> None:
+        feeds = self._feeds()
+        joined = {
+            feed.channel: {
+                subscription.sink
+                for subscription in feed.subscriptions
+                if subscription.standing.name != "JOINING"
+            }
+            for feed in feeds
+        }
+        rosters = self.node._presence._rosters if feeds else {}
+        members = {channel: set(roster.members) for channel, roster in rosters.items()}
+        assert members == {channel: sinks for channel, sinks in joined.items() if sinks}
 
     def _feeds(self) -> list[Feed]:
         return list(self.node._hub.feeds.values()) if hasattr(self, "node") else []

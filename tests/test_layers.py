@@ -19,13 +19,13 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"", "errors", "notification", "channels"})
     | {"assets", "durations", "instants", "jsontext"},
     # 1: pure protocol
-    frozenset({"wire", "session", "history", "recovery"}),
+    frozenset({"wire", "session", "history", "recovery", "members"}),
     # 2: what a node is told, and tells
     frozenset({"config", "logs", "auth", "limits", "counts", "metrics"}),
     # 3: the log and its readers
     frozenset({"brokers", "feed", "hub", "sink", "keepalive"})
     | {"backfill", "lane", "ring", "tail", "subscription", "subscriptions"}
-    | {"listener", "patterns"},
+    | {"listener", "patterns", "presence"},
     # 4: the use cases
     frozenset({"node", "client", "drain"}),
     # 5
@@ -39,6 +39,7 @@ IMPURE_CALLS = {"now", "utcnow", "today"}
 # The fan-out, which handlers reach through the node alone.
 BEHIND_THE_NODE = {"brokers", "hub", "feed", "lane", "ring", "tail", "backfill"} | {
     "patterns",
+    "presence",
     "subscriptions",
 }
 TORNADO_ROOMS = {"handlers", "server", "client"}

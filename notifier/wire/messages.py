@@ -12,6 +12,7 @@ from pydantic_core import to_json
 from notifier.errors import NotifierError
 from notifier.history import ChannelOverview, ChannelPage, History
 from notifier.instants import format_instant
+from notifier.members import Member, Members
 from notifier.notification import Gap, Position, Publication
 
 PROTOCOL = "notifier.v1"
@@ -95,6 +96,27 @@ def reconnect(after_ms: int) -> bytes:
     return to_json({"type": "reconnect", "after_ms": after_ms})
 
 
+def presence_now(members: Members) -> bytes:
+    """Who is on a channel, for one who is to be told who joins and leaves."""
+    # As the object of the HTTP resource, with the event in its place.
+    return to_json(
+        {"type": "presence", "channel": members.channel, "event": "now"} | _members(members)
+    )
+
+
+def presence_event(channel: str, event: str, *, count: int, member: Member | None = None) -> bytes:
+    """Somebody has joined or left, or (``count``) so many are there now.
+
+    :param event: ``join``, ``leave`` or ``count``.
+    :param count: how many are there, after that.
+    """
+    message: dict[str, Any] = {"type": "presence", "channel": channel, "event": event}
+    if member is not None:
+        message["member"] = _member(member)
+    message["count"] = count
+    return to_json(message)
+
+
 def keepalive(since: str) -> bytes:
     """Nothing new, and where to go on from."""
     return to_json({"type": "keepalive", "since": since})
@@ -161,6 +183,28 @@ def channel(overview: ChannelOverview) -> bytes:
 def channels(page: ChannelPage) -> bytes:
     """A page of the channels there are. ``next``: the ``after`` of the page after it."""
     return to_json({"channels": [_overview(one) for one in page.channels], "next": page.next})
+
+
+def members_of_channel(members: Members) -> bytes:
+    """Who is on a channel."""
+    return to_json(_members(members))
+
+
+def _members(members: Members) -> dict[str, Any]:
+    listed = members.listed
+    return {
+        "channel": members.channel,
+        "count": members.count,
+        "members": None if listed is None else [_member(member) for member in listed],
+    }
+
+
+def _member(member: Member) -> dict[str, str]:
+    return {
+        "connection": member.connection,
+        "transport": member.transport,
+        "since": format_instant(member.since_ms),
+    }
 
 
 def _overview(overview: ChannelOverview) -> dict[str, Any]:
