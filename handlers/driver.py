@@ -19,6 +19,7 @@ from notifier.session import (
     Ping,
     Publish,
     ReadHistory,
+    ReadPresence,
     Send,
     Session,
     Step,
@@ -48,8 +49,13 @@ class Driver:
         self._session = Session()
         self._following = Following(node, sink, say=lambda kind, message: self._send(message))
 
-    async def open(self, names: Iterable[str], start_of: Callable[[str], Since]) -> None:
-        """Greet, and subscribe to what the URL named."""
+    async def open(
+        self, names: Iterable[str], start_of: Callable[[str], Since], *, presence: bool = False
+    ) -> None:
+        """Greet, and subscribe to what the URL named.
+
+        :param presence: with who joins and leaves.
+        """
         interval_ms = round(self._node.settings.ping_interval * 1000)
         self._send(
             messages.welcome(
@@ -61,7 +67,7 @@ class Driver:
         )
         for name in names:
             try:
-                await self._following.follow(name, start_of)
+                await self._following.follow(name, start_of, presence=presence)
             except NotifierError as refusal:
                 self._refuse(refusal)
 
@@ -103,9 +109,9 @@ class Driver:
 
     async def _do(self, command: Command) -> None:
         match command:
-            case Subscribe(channel, since, ref):
+            case Subscribe(channel, since, ref, presence):
                 start_of = starts(since, [channel], now_ms=self._node.now_ms())
-                await self._following.follow(channel, start_of, ref=ref)
+                await self._following.follow(channel, start_of, presence=presence, ref=ref)
             case Unsubscribe(channel, ref):
                 self._node.unsubscribe(self._sink, channel)
                 self._send(messages.unsubscribed(channel, code=0, reason="you asked", ref=ref))
@@ -117,6 +123,9 @@ class Driver:
             case ReadHistory(channel, since, limit, ref):
                 history = await self._node.history(channel, since, limit)
                 self._send(messages.reply(messages.history(history), ref))
+            case ReadPresence(channel, ref):
+                members = await self._node.presence(channel)
+                self._send(messages.reply(messages.members_of_channel(members), ref))
             case Ping(ref):
                 self._reply({"time": format_instant(self._node.now_ms())}, ref)
 

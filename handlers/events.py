@@ -18,7 +18,7 @@ from notifier.wire.eventsource import (
     Bookmark,
 )
 
-_PARAMETERS = frozenset({"channel", "since"})
+_PARAMETERS = frozenset({"channel", "since", "presence"})
 
 # Milliseconds until a client comes back; by chance, so that not all come at once.
 RETRY_MS = (1000, 3000)
@@ -27,7 +27,7 @@ RETRY_NEVER_MS = 24 * 3600 * 1000
 
 
 class Events(Streaming):
-    """``GET /events?channel=alerts&channel=builds:*[&since=…]``.
+    """``GET /events?channel=alerts&channel=builds:*[&since=…][&presence=1]``.
 
     EventSource comes back by itself with ``Last-Event-ID``, which says where it was.
     """

@@ -35,17 +35,25 @@ class Following:
         self._say = say
         self._on_joined = on_joined
 
-    async def follow(self, name: str, start_of: Callable[[str], Since], *, ref: Ref = None) -> None:
+    async def follow(
+        self,
+        name: str,
+        start_of: Callable[[str], Since],
+        *,
+        presence: bool = False,
+        ref: Ref = None,
+    ) -> None:
         """Join the channel, or all channels of the pattern.
 
+        :param presence: tell who joins and leaves.
         :param ref: comes back with the answer.
         :raises NotifierError: it was not joined.
         """
         if not is_pattern(name):
-            listener = Listener(partial(self._joined, ref), self._refused)
+            listener = Listener(partial(self._joined, ref), self._refused, presence)
             await self._node.subscribe(self._sink, name, start_of(name), listener)
             return
-        listener = Listener(partial(self._joined, None), self._refused)
+        listener = Listener(partial(self._joined, None), self._refused, presence)
         found = await self._node.subscribe_pattern(
             self._sink, Pattern.parse(name), start_of, listener
         )

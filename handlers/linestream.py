@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from handlers.outflow import Outflow
-from handlers.query import Wanted, check_names, read_choice, read_wanted
+from handlers.query import Wanted, check_names, read_switch, read_wanted
 from handlers.streaming import Streaming, is_single
 from notifier.channels import Pattern, is_pattern
+from notifier.errors import BadParameter
 from notifier.notification import Position
 from notifier.wire import lines, messages
 from notifier.wire.lines import LINES, LINES_BARE
 from notifier.wire.resume import ResumeToken
 
-_PARAMETERS = frozenset({"channel", "since", "poll"})
+_PARAMETERS = frozenset({"channel", "since", "presence", "poll"})
 
 
 class LineStream(Streaming):
-    """``GET /stream?channel=alerts&channel=builds:*[&since=…][&poll=1]``."""
+    """``GET /stream?channel=alerts&channel=builds:*[&since=…][&presence=1][&poll=1]``."""
 
     content_type = lines.CONTENT_TYPE
     transport = "stream"
 
     async def get(self) -> None:
         check_names(self.request.query_arguments, _PARAMETERS)
-        poll = read_choice("poll", self.get_query_argument("poll", "0"), ("0", "1")) == "1"
+        poll = read_switch("poll", self.get_query_argument("poll", "0"))
         since = "all" if poll and "since" not in self.request.query_arguments else None
         wanted = read_wanted(self, self.node, since=since)
         self.check_wanted(wanted)
+        if poll and wanted.presence:
+            raise BadParameter("A poll does not stay to be told of presence.", field="presence")
         if poll:
             await self._poll(wanted)
             return

@@ -10,11 +10,11 @@ from handlers.socket import Socket
 from notifier.errors import Draining
 from notifier.wire.messages import PROTOCOL
 
-_PARAMETERS = frozenset({"channel", "since"})
+_PARAMETERS = frozenset({"channel", "since", "presence"})
 
 
 class NativeSocket(Socket):
-    """``GET /ws?channel=alerts&channel=builds:*[&since=…]``."""
+    """``GET /ws?channel=alerts&channel=builds:*[&since=…][&presence=1]``."""
 
     transport = "websocket"
     _driver: Driver | None = None
@@ -33,7 +33,8 @@ class NativeSocket(Socket):
     async def open(self, *args: str, **kwargs: str) -> None:
         await super().open()
         self._driver = Driver(self.node, self.sink, connection=self.id, close=self.close)
-        await self._driver.open(self._wanted.names, self._wanted.start_of)
+        wanted = self._wanted
+        await self._driver.open(wanted.names, wanted.start_of, presence=wanted.presence)
 
     async def on_message(self, message: str | bytes) -> None:
         assert self._driver is not None

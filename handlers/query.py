@@ -31,21 +31,24 @@ class Wanted:
     """What a URL subscribes to.
 
     :param names: of channels and patterns.
+    :param presence: with who joins and leaves.
     """
 
     names: tuple[str, ...]
     start_of: Callable[[str], Since]
+    presence: bool = False
 
 
 def read_wanted(
     handler: RequestHandler, node: Node, *, names: Iterable[str] = (), since: str | None = None
 ) -> Wanted:
-    """``?channel=…&channel=…&since=…``
+    """``?channel=…&channel=…&since=…&presence=1``
 
     :param names: of channels that stand elsewhere in the URL.
     :param since: what the client says elsewhere; wins over the parameter.
     :raises BadChannel:
     :raises BadSince:
+    :raises PresenceOff: of a channel named; of a pattern's, those tell that may.
     :raises TooManySubscriptions:
     """
     given = dict.fromkeys([*names, *handler.get_query_arguments("channel")])
@@ -59,7 +62,13 @@ def read_wanted(
         )
     if since is None:
         since = handler.get_query_argument("since", None)
-    return Wanted(checked, starts(since, checked, now_ms=node.now_ms()))
+    start_of = starts(since, checked, now_ms=node.now_ms())
+    presence = read_switch("presence", handler.get_query_argument("presence", "0"))
+    if presence:
+        for name in checked:
+            if not is_pattern(name):
+                node.check_presence(name)
+    return Wanted(checked, start_of, presence)
 
 
 def read_limit(text: str | None) -> int | None:
@@ -85,6 +94,11 @@ def read_choice(name: str, text: str, choices: tuple[str, ...]) -> str:
     if text not in choices:
         raise BadParameter(f"{name} is one of {', '.join(choices)}.", field=name)
     return text
+
+
+def read_switch(name: str, text: str) -> bool:
+    """:raises BadParameter:"""
+    return read_choice(name, text, ("0", "1")) == "1"
 
 
 def read_key(text: str | None) -> str | None:

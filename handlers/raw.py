@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from handlers.following import Following
-from handlers.query import Wanted, check_names, read_choice, read_wanted
+from handlers.query import Wanted, check_names, read_switch, read_wanted
 from handlers.socket import Socket
 from handlers.stream import TornadoStream
 from notifier.channels import is_pattern
@@ -38,7 +38,7 @@ class RawSocket(Socket):
         check_names(self.request.query_arguments, _PARAMETERS)
         self._wanted = read_wanted(self, self.node, names=[channel])
         (self._name,) = self._wanted.names
-        if read_choice("echo", self.get_query_argument("echo", "1"), ("0", "1")) == "0":
+        if not read_switch("echo", self.get_query_argument("echo", "1")):
             self._without_echo = WithoutEcho()
         await super().get(**kwargs)
 

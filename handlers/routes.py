@@ -23,6 +23,7 @@ from handlers.native import NativeSocket
 from handlers.notify import Notify, NotifyChannel
 from handlers.page import Page
 from handlers.policy import Policy
+from handlers.presence import ChannelPresence
 from handlers.raw import RawSocket
 from handlers.sharing import Sharing
 from handlers.static import Static
@@ -58,6 +59,7 @@ def application(node: Node, static: Path) -> Application:
         (r"/channels", ChannelList, OURS, {}),
         (r"/channels/([^/]+)", Channel, OURS, {}),
         (r"/channels/([^/]+)/history", ChannelHistory, OURS, {}),
+        (r"/channels/([^/]+)/presence", ChannelPresence, OURS, {}),
         (r"/metrics", Scrape, OURS, {"metrics": metrics}),
         (r"/health/live", Live, OURS, {}),
         (r"/health/ready", Ready, OURS, {}),

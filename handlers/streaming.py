@@ -101,7 +101,7 @@ class Streaming(Handler):
     async def _follow_all(self, following: Following, wanted: Wanted, outflow: Outflow) -> bool:
         for name in wanted.names:
             try:
-                await following.follow(name, wanted.start_of)
+                await following.follow(name, wanted.start_of, presence=wanted.presence)
             except NotifierError as refusal:
                 # A stream without one of its channels would be silently incomplete.
                 self.refuse_in_band(outflow, refusal)

@@ -46,11 +46,12 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """``channel``: or a pattern."""
+    """``channel``: or a pattern. ``presence``: with who joins and leaves."""
 
     channel: str
     since: str | None
     ref: Ref = None
+    presence: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +79,17 @@ class ReadHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadPresence:
+    channel: str
+    ref: Ref = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     ref: Ref = None
 
 
-Command = Subscribe | Unsubscribe | Publish | ReadHistory | Ping
+Command = Subscribe | Unsubscribe | Publish | ReadHistory | ReadPresence | Ping
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +115,11 @@ Step = Command | Send | Close
 
 # What each type of message may carry besides type and ref.
 _MEMBERS: dict[str, frozenset[str]] = {
-    "subscribe": frozenset({"channel", "since"}),
+    "subscribe": frozenset({"channel", "since", "presence"}),
     "unsubscribe": frozenset({"channel"}),
     "publish": FIELDS,
     "history": frozenset({"channel", "since", "limit"}),
+    "presence": frozenset({"channel"}),
     "ping": frozenset(),
 }
 
@@ -177,7 +185,8 @@ class Session:
                 raise unknown_field(name, name, _MEMBERS[kind])
         match kind:
             case "subscribe":
-                return Subscribe(check_name(parsed.get("channel")), _since(parsed), ref)
+                channel = check_name(parsed.get("channel"))
+                return Subscribe(channel, _since(parsed), ref, _presence(parsed))
             case "unsubscribe":
                 return Unsubscribe(check_name(parsed.get("channel")), ref)
             case "publish":
@@ -185,6 +194,8 @@ class Session:
             case "history":
                 channel = check_channel(parsed.get("channel"))
                 return ReadHistory(channel, _since(parsed), _limit(parsed), ref)
+            case "presence":
+                return ReadPresence(check_channel(parsed.get("channel")), ref)
             case _:
                 return Ping(ref)
 
@@ -227,6 +238,13 @@ def _since(parsed: dict[str, Any]) -> str | None:
     if since is None or isinstance(since, str):
         return since
     raise BadField("since is a string.", field="since")
+
+
+def _presence(parsed: dict[str, Any]) -> bool:
+    presence = parsed.get("presence")
+    if presence is None or isinstance(presence, bool):
+        return presence is True
+    raise BadField("presence is true or false.", field="presence")
 
 
 def _limit(parsed: dict[str, Any]) -> int | None:

@@ -98,6 +98,7 @@ async def test_an_example_works(heading: str, command: str) -> None:
         ("GET", "/channels", ""),
         ("GET", "/channels/alerts", ""),
         ("GET", "/channels/alerts/history", ""),
+        ("GET", "/channels/alerts/presence", ""),
         ("DELETE", "/channels/alerts/history", ""),
     ],
 )

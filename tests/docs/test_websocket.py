@@ -30,7 +30,9 @@ def examples(part: str, kind: str) -> list[dict[str, Any]]:
 def members(message: dict[str, Any]) -> dict[str, Any]:
     """The names of its members, in order for the first; of objects inside it as well."""
     return {
-        name: set(value) if isinstance(value, dict) and name in ("gap", "result") else None
+        name: set(value)
+        if isinstance(value, dict) and name in ("gap", "result", "member")
+        else None
         for name, value in message.items()
     }
 
@@ -49,7 +51,7 @@ def test_every_command_has_its_example() -> None:
 @pytest.mark.gen_test(timeout=30)
 async def test_messages_of_the_server_look_like_their_examples() -> None:
     seen: dict[str, list[dict[str, Any]]] = {}
-    async with serving(history_size=2, feed_size=1) as server:
+    async with serving(history_size=2, feed_size=1, presence=True) as server:
         for n in range(5):
             body = json.dumps({"title": "T", "message": str(n), "priority": 5}).encode()
             first = await request(server.port, "POST", "/notify/alerts", body=body)
@@ -72,6 +74,12 @@ async def test_messages_of_the_server_look_like_their_examples() -> None:
             for command in commands:
                 await note(await socket.ask(command))
             await note(await socket.message())
+        async with raw_socket(server.port, "/ws?channel=b&presence=1") as socket:
+            await socket.message()
+            await note(await socket.message())
+            async with raw_socket(server.port, "/ws?channel=b"):
+                await note(await socket.message())
+            await note(await socket.message())
         async with raw_socket(server.port) as socket:
             server.node.draining = True
             (connection,) = server.node.connections.values()
@@ -89,7 +97,9 @@ async def test_messages_of_the_server_look_like_their_examples() -> None:
         "unsubscribed",
         "reply",
         "error",
-    } | {"reconnect"}
+    } | {"reconnect", "presence"}
+    shown = [example["event"] for example in EXAMPLES if "event" in example]
+    assert shown == ["now", "join", "leave", "count"]
 
 
 @pytest.mark.gen_test(timeout=30)
@@ -106,5 +116,5 @@ async def test_every_example_of_a_command_is_taken() -> None:
 
 def test_every_message_of_a_server_has_its_example() -> None:
     kinds = {"welcome", "subscribed", "notification", "gap", "unsubscribed", "reply", "error"}
-    for kind in kinds | {"reconnect"}:
+    for kind in kinds | {"reconnect", "presence"}:
         assert examples(SENT, kind), kind

@@ -47,6 +47,7 @@ ROUTES = {
     "/channels": Route("/channels", "GET, HEAD, OPTIONS"),
     "/channels/([^/]+)": Route("/channels/alerts", "GET, HEAD, OPTIONS"),
     "/channels/([^/]+)/history": Route("/channels/alerts/history", "GET, HEAD, DELETE, OPTIONS"),
+    "/channels/([^/]+)/presence": Route("/channels/alerts/presence", "GET, HEAD, OPTIONS"),
     "/metrics": Route("/metrics", "GET, HEAD, OPTIONS"),
     "/health/live": Route("/health/live", "GET, HEAD, OPTIONS"),
     "/health/ready": Route("/health/ready", "GET, HEAD, OPTIONS"),
