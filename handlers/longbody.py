@@ -98,9 +98,11 @@ class LongBody:
 
     async def end(self) -> None:
         """All of it has been read."""
-        if not self._stopped:
-            await self._work(self._publish_rest())
-        self._over = True
+        try:
+            if not self._stopped:
+                await self._work(self._publish_rest())
+        finally:
+            self._over = True
         if self._stopped:
             await self._hang_up()
         elif self._line_by_line:

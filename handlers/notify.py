@@ -22,7 +22,8 @@ class Notify(Handler):
     _lines: LongBody | None = None
 
     def _check_request(self) -> None:
-        if not is_ndjson(self.request.headers.get("Content-Type", "")):
+        kind = self.request.headers.get("Content-Type", "")
+        if self.request.method == "OPTIONS" or not is_ndjson(kind):
             super()._check_request()
             return
         (channel,) = self.path_args or (None,)

@@ -673,6 +673,12 @@ async def test_who_asks_before_sending_is_told_to_go_on(server: Server) -> None:
         assert (await wire.answer()).code == 40002
 
 
+async def test_who_only_asks_for_the_methods_publishes_nothing(server: Server) -> None:
+    answer = await post(server, messages("1"), method="OPTIONS")
+    assert (answer.status, answer.body) == (204, b"")
+    assert await stored_in(server.port, "a") == []
+
+
 # --- a node that leaves ---
 
 
