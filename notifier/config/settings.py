@@ -164,7 +164,9 @@ class Settings(BaseSettings):
         le=1000,
     )
 
-    max_body_bytes: Size = _setting("Limits", _MiB, "Largest body of an HTTP request.", ge=1)
+    max_body_bytes: Size = _setting(
+        "Limits", _MiB, "Largest body of an HTTP request, or one line of NDJSON.", ge=1
+    )
     max_message_bytes: Size = _setting(
         "Limits", _MiB, "Largest WebSocket message a client may send.", ge=1
     )
@@ -215,7 +217,11 @@ class Settings(BaseSettings):
         le=_DAY,
     )
     body_timeout: Duration = _setting(
-        "Connections", 60.0, "How long a request's body may take.", gt=0, le=_DAY
+        "Connections",
+        60.0,
+        "How long a request's body may take, or one of NDJSON be silent.",
+        gt=0,
+        le=_DAY,
     )
     drain_seconds: Duration = _setting(
         "Connections",
