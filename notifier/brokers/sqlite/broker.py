@@ -47,7 +47,7 @@ from notifier.wire.resume import Since
 T = TypeVar("T")
 
 # What one transaction holds at most: a turn of the loop announces it.
-TRANSACTION_ORDERS = 512
+TRANSACTION_ORDERS = 256
 TRANSACTION_BYTES = 4 << 20
 # Threads that read, and what may wait for them; the clients' own limits are far below.
 READERS = 2
