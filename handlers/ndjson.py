@@ -48,7 +48,8 @@ class Tally:
         if outcome.failure is not None:
             self.failed += 1
             if self.listing and len(self._failures) < MAX_FAILURES:
-                self._failures.append({"line": line, **outcome.result})
+                error = outcome.failure.describe()
+                self._failures.append({"line": line, "error": error, **outcome.result})
             elif self.listing:
                 self._more += 1
         elif outcome.repeated:

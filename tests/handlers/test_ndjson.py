@@ -185,6 +185,7 @@ async def test_what_was_stored_in_part_is_told_channel_by_channel() -> None:
     (failure,) = answer.json["failures"]
     stored, missing = failure["channels"]
     assert (failure["line"], stored["channel"], missing["error"]["code"]) == (1, "a", 50303)
+    assert failure["error"] == missing["error"]
 
 
 async def test_fields_beside_the_body_are_for_all_lines(server: Server) -> None:
