@@ -42,6 +42,11 @@ def moment(time: datetime) -> str:
     return f"{local:%H:%M:%S}" if local.date() == today else f"{local:%Y-%m-%d %H:%M:%S}"
 
 
+def rfc3339(time: datetime) -> str:
+    """For programs, as the server writes it."""
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def size(count: int) -> str:
     """Bytes, as people say them."""
     if count < 1000:

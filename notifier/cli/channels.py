@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 
 from notifier.cli.asking import EXIT_CODES, ask, with_url
-from notifier.cli.card import moment, size
+from notifier.cli.card import moment, rfc3339, size
 from notifier.cli.command import Command
 from notifier.cli.terminal import complain, say_table
 from notifier.logs import escape
@@ -55,7 +55,7 @@ def _members(channel: Channel) -> dict[str, object]:
         "position": channel.position,
         "publications": channel.publications,
         "bytes": channel.size,
-        "time": None if channel.time is None else channel.time.isoformat(timespec="milliseconds"),
+        "time": None if channel.time is None else rfc3339(channel.time),
         "subscribers": channel.subscribers,
     }
 

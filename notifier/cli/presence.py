@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from notifier.cli.asking import EXIT_CODES, ask, with_url
+from notifier.cli.card import moment, rfc3339
 from notifier.cli.command import Command
-from notifier.cli.terminal import say
+from notifier.cli.terminal import complain, say
 from notifier.logs import escape
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
         ("notifier presence chat:lobby", "how many, and which connections"),
         ("notifier presence chat:lobby --json", "for programs"),
     ],
-    notes="The channel's namespace must have presence on. " + EXIT_CODES,
+    notes="Where the channel's namespace has presence off, and where they are many, only their "
+    "number is told. " + EXIT_CODES,
 )
 @click.argument("channel")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -36,11 +38,14 @@ def command(channel: str, as_json: bool, url: str) -> None:
     async def read(client: Client) -> None:
         presence = await client.presence(channel)
         if as_json:
-            click.echo(json.dumps(asdict(presence), ensure_ascii=False))
+            click.echo(json.dumps(asdict(presence), default=rfc3339, ensure_ascii=False))
             return
         count = presence.count
         say((escape(presence.channel), "bold"), f": {count} subscriber{'' if count == 1 else 's'}")
         for member in presence.members or ():
-            say(f"  {escape(member.connection)}", (f"  {escape(member.transport)}", "dim"))
+            how = f"  {escape(member.transport)} since {moment(member.since)}"
+            say(f"  {escape(member.connection)}", (how, "dim"))
+        if presence.members is None:
+            complain(("who they are is not shown here", "dim"))
 
     ask(url, read)

@@ -122,17 +122,28 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A connection that follows a channel."""
+    """A connection that follows a channel.
+
+    :param connection: what the server calls it.
+    :param transport: ``websocket``, ``events``, ``stream`` or ``raw``.
+    :param since: when it began to.
+    """
 
     connection: str
     transport: str
+    since: datetime
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> Member:
+        since = datetime.fromisoformat(answer["since"])
+        return cls(answer["connection"], answer["transport"], since)
 
 
 @dataclass(frozen=True, slots=True)
 class Presence:
     """Who is on a channel.
 
-    :param members: ``None`` where there are too many to name.
+    :param members: ``None`` where the namespace does not show them, or they are too many to name.
     """
 
     channel: str
@@ -145,7 +156,5 @@ class Presence:
         return cls(
             channel=answer["channel"],
             count=answer["count"],
-            members=None
-            if members is None
-            else tuple(Member(one["connection"], one["transport"]) for one in members),
+            members=None if members is None else tuple(Member.of(one) for one in members),
         )

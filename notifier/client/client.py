@@ -194,10 +194,7 @@ class Client:
                 return found
 
     async def presence(self, channel: str) -> Presence:
-        """Who is on a channel.
-
-        :raises PresenceOff: its namespace does not show it.
-        """
+        """Who is on a channel."""
         answer = await self._requests.get("channels", channel, "presence")
         return _read(answer, Presence.of)
 

@@ -17,10 +17,17 @@ from notifier.client import (
     Unreachable,
 )
 from notifier.client.failures import refusal
-from notifier.errors import BadChannel, BadField, IdempotencyConflict, NoSuchChannel, UnknownField
+from notifier.errors import (
+    BadChannel,
+    BadField,
+    IdempotencyConflict,
+    NoSuchChannel,
+    UnknownField,
+)
 from notifier.server import Server
 from tests.client.test_subscription import another_server
 from tests.faults import FaultProxy
+from tests.handlers.serving import serving
 
 pytestmark = pytest.mark.gen_test(timeout=60)
 
@@ -196,12 +203,19 @@ async def test_channels_are_listed_all_pages_of_them(client: Client) -> None:
 
 
 async def test_presence_tells_who_is_there() -> None:
-    class Presence(tornado.web.RequestHandler):
-        def get(self) -> None:
-            assert self.request.path == "/some/path/channels/chat%3Aa/presence"
-            member = {"connection": "c1", "transport": "ws"}
-            self.finish({"channel": "chat:a", "count": 1, "members": [member]})
-
-    async with another_server(Presence) as client:
+    async with (
+        serving(namespaces={"chat": {"presence": True}}) as server,
+        notifier.client.connect(f"http://127.0.0.1:{server.port}") as client,
+        client.subscribe("chat:a", since="all") as subscription,
+    ):
+        await client.publish("chat:a", "m")
+        await anext(subscription)
         presence = await client.presence("chat:a")
-    assert presence == notifier.client.Presence("chat:a", 1, (Member("c1", "ws"),))
+        assert (presence.channel, presence.count) == ("chat:a", 1)
+        assert presence.members is not None
+        (member,) = presence.members
+        assert isinstance(member, Member) and member.transport == "websocket"
+        assert member.since.utcoffset() is not None
+        await client.publish("alerts", "m")
+        hidden = await client.presence("alerts")
+        assert (hidden.count, hidden.members) == (0, None)

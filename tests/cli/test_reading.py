@@ -1,0 +1,117 @@
+"""``history``, ``channels`` and ``presence``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.cli.served import Service, Start, start
+from tests.handlers.serving import server_process
+
+__all__ = ["start"]  # a fixture
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    chat = '{"chat": {"presence": true}}'
+    with server_process("--history-size", "3000", "--namespaces", chat) as process:
+        service = Service(process.port)
+        for number in range(5):
+            service.publish("alerts", str(number), key="even" if number % 2 == 0 else "odd")
+        service.publish("builds:7", "built", title="T")
+        yield service
+
+
+def messages(text: str) -> list[str]:
+    return [json.loads(line)["message"] for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "01234"),
+        (["--since", "-2"], "34"),
+        (["--limit", "2"], "01"),
+        (["--newest"], "43210"),
+        (["--newest", "--limit", "1"], "4"),
+        (["--key", "odd"], "13"),
+        (["--since", "1h", "--limit", "4"], "0123"),
+    ],
+)
+def test_history_reads_what_is_asked_for(
+    notifier: Run, service: Service, arguments: list[str], expected: str
+) -> None:
+    done = notifier("history", "alerts", *arguments, "--json", "--url", service.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "".join(messages(done.stdout)) == expected
+
+
+def test_history_stops_short_of_a_position(notifier: Run, service: Service) -> None:
+    done = notifier("history", "alerts", "--limit", "3", "--json", "--url", service.url)
+    third = json.loads(done.stdout.splitlines()[-1])["position"]
+    done = notifier("history", "alerts", "--before", third, "--json", "--url", service.url)
+    assert messages(done.stdout) == ["0", "1"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--newest"]])
+def test_history_reads_page_after_page(
+    notifier: Run, service: Service, arguments: list[str]
+) -> None:
+    lines = "".join(f'{{"channel": "long", "id": "{n}", "message": "{n}"}}\n' for n in range(2500))
+    assert notifier("publish", "--ndjson", "--url", service.url, stdin=lines.encode()).stdout
+    done = notifier("history", "long", *arguments, "--json", "--url", service.url)
+    numbers = [int(text) for text in messages(done.stdout)]
+    assert numbers == sorted(range(2500), reverse=bool(arguments))
+
+
+def test_history_is_shown_to_people(notifier: Run, service: Service) -> None:
+    done = notifier("history", "builds:7", "--url", service.url)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  builds:7  T  built\n", done.stdout)
+
+
+def test_history_of_nothing_is_told(notifier: Run, service: Service) -> None:
+    done = notifier("history", "nobody", "--url", service.url)
+    assert done.returncode == 1
+    assert "code 40402" in done.stderr
+
+
+def test_channels_are_listed(notifier: Run, service: Service) -> None:
+    done = notifier("channels", "--url", service.url)
+    head, *rows = done.stdout.splitlines()
+    assert head.split() == ["channel", "kept", "size", "subscribers", "newest", "position"]
+    assert {"alerts", "builds:7"} <= {row.split()[0] for row in rows}
+    done = notifier("channels", "build*", "--json", "--url", service.url)
+    (line,) = done.stdout.splitlines()
+    found = json.loads(line)
+    assert (found["channel"], found["publications"], found["subscribers"]) == ("builds:7", 1, 0)
+    done = notifier("channels", "nobody*", "--url", service.url)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "no channels\n")
+
+
+def test_presence_is_shown(notifier: Run, start: Start, service: Service) -> None:
+    with start("subscribe", "chat:a", "--url", service.url):
+        service.wait_for_subscriber("chat:a")
+        done = notifier("presence", "chat:a", "--url", service.url)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert re.fullmatch(r"chat:a: 1 subscriber\n  \S+  websocket since [\d:]+\n", done.stdout)
+        done = notifier("presence", "chat:a", "--json", "--url", service.url)
+        found = json.loads(done.stdout)
+        assert (found["channel"], found["count"]) == ("chat:a", 1)
+        assert found["members"][0]["transport"] == "websocket"
+        assert found["members"][0]["since"].endswith("Z")
+    done = notifier("presence", "alerts", "--url", service.url)
+    assert (done.returncode, done.stdout) == (0, "alerts: 0 subscribers\n")
+    assert done.stderr == "who they are is not shown here\n"
+    assert "code 40402" in notifier("presence", "nobody", "--url", service.url).stderr
+
+
+@pytest.mark.parametrize("command", [["history", "a"], ["channels"], ["presence", "a"]])
+def test_no_server_exits_3(notifier: Run, command: list[str]) -> None:
+    done = notifier(*command, "--url", "http://127.0.0.1:1")
+    assert done.returncode == 3
+    assert "cannot reach http://127.0.0.1:1: Connection refused" in done.stderr
+    assert notifier(*command, "--url", "nowhere").returncode == 2
