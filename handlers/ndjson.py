@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
+from handlers.inorder import InOrder
 from handlers.lines import Line, LineSplitter
-from handlers.publishing import Outcome, failed, publish
+from handlers.publishing import Outcome, failed, goes_alone, publish
 from notifier.errors import BadBody, BodyTooLarge, BrokerUnavailable, NotifierError
 from notifier.jsontext import parse_json
 from notifier.node import Node
@@ -101,8 +103,7 @@ class LinePublisher:
         # What is to be published, by its line's number; or what became of it already.
         self._window: list[tuple[int, dict[str, Any] | Outcome]] = []
         self._window_bytes = 0
-        # Publishing has never had to wait for anything.
-        self._prompt = True
+        self._in_order = InOrder()
 
     async def feed(self, data: bytes) -> None:
         """Publish the lines that end in this piece of the body.
@@ -121,9 +122,8 @@ class LinePublisher:
             if self.halt is not None:
                 raise self.halt
             item = self._read(line)
-            alone = isinstance(item, dict) and "channels" in item
+            alone = isinstance(item, dict) and goes_alone(item)
             if alone:
-                # It is published to one channel after the other: nothing may overtake it.
                 await self._publish()
             self._window.append((line.number, item))
             self._window_bytes += len(line.text or b"")
@@ -153,7 +153,7 @@ class LinePublisher:
         window, self._window, self._window_bytes = self._window, [], 0
         if not window:
             return
-        outcomes = await self._outcomes(window)
+        outcomes = await self._in_order([partial(self._outcome, *each) for each in window])
         self.ended = window[-1][0]
         await self._tell(
             [(number, outcome) for (number, _), outcome in zip(window, outcomes, strict=True)]
@@ -177,28 +177,6 @@ class LinePublisher:
             for answer in outcome.result.get("channels", [outcome.result])
             if "channel" in answer
         }
-
-    async def _outcomes(self, window: list[tuple[int, dict[str, Any] | Outcome]]) -> list[Outcome]:
-        """What became of each, begun in their order.
-
-        A broker that answers at once is asked for one after the other, which costs a third less;
-        one that answers later for all of the window at once.
-        """
-        outcomes: list[Outcome] = []
-        waited: list[bool] = []
-        note = asyncio.get_running_loop().call_soon(waited.append, True)
-        while self._prompt and len(outcomes) < len(window):
-            outcomes.append(await self._outcome(*window[len(outcomes)]))
-            self._prompt = not waited
-        note.cancel()
-        if len(outcomes) == len(window):
-            return outcomes
-        rest = [self._outcome(*each) for each in window[len(outcomes) :]]
-        for result in await asyncio.gather(*rest, return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise result  # a fault of ours; all the others have come to their end
-            outcomes.append(result)
-        return outcomes
 
     async def _outcome(self, number: int, item: dict[str, Any] | Outcome) -> Outcome:
         if isinstance(item, Outcome):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from handlers.base import Handler
@@ -10,7 +9,7 @@ from handlers.body import decompressed
 from handlers.intake import idempotency_key, read_notifications
 from handlers.longbody import LongBody
 from handlers.ndjson import is_ndjson
-from handlers.publishing import BREATH, Outcome, publish
+from handlers.publishing import Outcome, publish, publish_all
 from notifier.channels import check_channel
 from notifier.errors import TooManyItems
 
@@ -75,14 +74,7 @@ class Notify(Handler):
             raise TooManyItems(
                 f"An array may hold {limit} notifications (setting max_batch).", limit=limit
             )
-        outcomes = []
-        for index, fields in enumerate(items):
-            if index % BREATH == 0:
-                await asyncio.sleep(0)
-            item_key = None if key is None else f"{key}:{index}"
-            outcomes.append(
-                await publish(self.node, fields, source="http", channel=channel, key=item_key)
-            )
+        outcomes = await publish_all(self.node, items, source="http", channel=channel, key=key)
         self._answer([outcome.result for outcome in outcomes], outcomes)
 
     def _answer(self, result: object, outcomes: list[Outcome]) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from handlers.inorder import InOrder
 from notifier.channels import check_channel
 from notifier.errors import BadChannel, BadField, NotifierError, TooManyItems
 from notifier.node import Node, Published, new_id
 from notifier.notification import Notification
 
-# Publications of one request after which everybody else has a turn.
-BREATH = 32
+# Notifications of one request that are under way together; then everybody else has a turn.
+WINDOW = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +61,18 @@ async def publish(
     key = notification.id if key is None else key
     # One notification is one, in however many channels.
     id = notification.id or new_id()
-    answers: list[Published | NotifierError] = []
-    for count, target in enumerate(targets, start=1):
-        if count % BREATH == 0:
-            await asyncio.sleep(0)
+
+    async def to(target: str) -> Published | NotifierError:
         try:
             published = await node.publish(notification, target, producer=producer, key=key, id=id)
         except NotifierError as refusal:
             intake.refuse(refusal)
-            answers.append(refusal)
-        else:
-            intake.repeated += published.repeated
-            intake.stored += not published.repeated
-            answers.append(published)
+            return refusal
+        intake.repeated += published.repeated
+        intake.stored += not published.repeated
+        return published
+
+    answers = await InOrder()([partial(to, target) for target in targets])
     intake.seconds.observe(node.clock() - began)
     if notification.channels is None:
         (answer,) = answers
@@ -94,6 +95,35 @@ async def publish(
         whole=not stored,
         repeated=bool(stored) and all(answer.repeated for answer in stored),
     )
+
+
+async def publish_all(
+    node: Node, items: Sequence[object], *, source: str, channel: str | None, key: str | None
+) -> list[Outcome]:
+    """Publish notifications in their order; what became of each.
+
+    :param key: the idempotency key of all; the item at index 6 has ``key:6``.
+    """
+    in_order = InOrder()
+    outcomes: list[Outcome] = []
+    window: list[Callable[[], Coroutine[Any, Any, Outcome]]] = []
+    for index, fields in enumerate(items):
+        alone = goes_alone(fields)
+        if alone or len(window) >= WINDOW:
+            outcomes += await in_order(window)
+            window.clear()
+            await asyncio.sleep(0)  # everybody else has a turn
+        item_key = None if key is None else f"{key}:{index}"
+        window.append(partial(publish, node, fields, source=source, channel=channel, key=item_key))
+        if alone:
+            outcomes += await in_order(window)
+            window.clear()
+    return outcomes + await in_order(window)
+
+
+def goes_alone(fields: object) -> bool:
+    """It is for several channels, each begun for itself: nothing may overtake it."""
+    return isinstance(fields, Mapping) and "channels" in fields
 
 
 def _targets(notification: Notification, limit: int) -> list[str]:
