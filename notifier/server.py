@@ -122,7 +122,10 @@ class Server:
         await asyncio.gather(*self._chores, return_exceptions=True)
         for connection in list(self.node.connections.values()):
             connection.sink.abort("stopped")
-        await self._http.close_all_connections()
+        with contextlib.suppress(TimeoutError):
+            # A request may wait for a broker that does not answer; nothing waits for it for ever.
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self._http.close_all_connections()
         await self.node.close()
         logs.event(log, logging.INFO, "server.stopped")
 

@@ -21,7 +21,7 @@ from notifier.subscription import Standing, Subscription
 from notifier.tail import Start
 from notifier.wire.resume import Latest, Since
 
-# Channels of a pattern that are joined before everybody else has a turn.
+# Channels of a pattern, or followers of a newborn one, that join before everybody has a turn.
 BREATH = 32
 
 
@@ -213,12 +213,16 @@ class Subscriptions:
         feed = self._hub.feeds[channel]
         self._backfill.adopt(feed)
         start = Start(head, cursor=feed.tail.ring.end)
-        # When the broker has made the feed the channel's receiver.
-        asyncio.get_running_loop().call_soon(self._begin_all, newborn, start)
+        # In a while, when the broker has made the feed the channel's receiver.
+        self._run(self._begin_all(newborn, start))
         return feed
 
-    def _begin_all(self, newborn: Sequence[tuple[Subscription, Listener]], start: Start) -> None:
-        for subscription, listener in newborn:
+    async def _begin_all(
+        self, newborn: Sequence[tuple[Subscription, Listener]], start: Start
+    ) -> None:
+        for count, (subscription, listener) in enumerate(newborn, start=1):
+            if count % BREATH == 0:
+                await asyncio.sleep(0)
             if subscription.standing is not Standing.JOINING:
                 continue  # gone in the meantime
             channel = subscription.channel

@@ -16,7 +16,7 @@ from tests.test_keepalive import FakePeer
 class FakeSink:
     aborted = False
 
-    def abort(self) -> None:
+    def abort(self, reason: str) -> None:
         self.aborted = True
 
 
