@@ -1,9 +1,10 @@
-"""The pages of ``examples/``, from the disk and from a site of their own."""
+"""The pages of ``examples/`` and of the tutorial, from the disk and from a site of their own."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.serving import ROOT, Server
+from tests.docs.markdown import blocks, read
 
 EXAMPLES = ROOT / "examples"
 
@@ -22,16 +24,24 @@ class _Quiet(SimpleHTTPRequestHandler):
         """Nobody reads it."""
 
 
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """Another site: what ``python3 -m http.server -d folder`` does."""
+    handler = partial(_Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://localhost:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @pytest.fixture(scope="module")
 def site() -> Iterator[str]:
-    """Another site, which has the pages: what ``python3 -m http.server -d examples`` does."""
-    handler = partial(_Quiet, directory=str(EXAMPLES))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
-        thread = threading.Thread(target=serving.serve_forever)
-        thread.start()
-        yield f"http://localhost:{serving.server_port}"
-        serving.shutdown()
-        thread.join()
+    with serving(EXAMPLES) as url:
+        yield url
 
 
 @pytest.fixture
@@ -119,3 +129,27 @@ def test_chat_is_heard_by_all_and_remembered(
         said = page.locator("main p:not(.note)")
         expect(said).to_have_count(2)
         assert sorted(said.all_inner_texts()) == ["Ada: Hello <img src=x>", "Bob: Salut"]
+
+
+# --- docs/tutorial.md ---
+
+
+def test_page_of_the_tutorial_shows_what_it_missed(context: BrowserContext, tmp_path: Path) -> None:
+    (html,) = (block.text for block in blocks(read("tutorial.md")) if block.language == "html")
+    with serving(tmp_path) as site, Server(*friendly(site, tmp_path)) as first:
+        wall = html.replace("http://localhost:8888", f"http://localhost:{first.port}")
+        assert wall != html
+        (tmp_path / "wall.html").write_text(wall)
+        first.notify("alerts", message="before")
+        page = context.new_page()
+        page.goto(f"{site}/wall.html")
+        first.notify("alerts", title="db1", message="Hello, wall")
+        shown = page.get_by_role("listitem")
+        expect(shown).to_have_text(["before", "db1: Hello, wall"])
+        first.terminate()
+        first.wait()
+        with Server(*friendly(site, tmp_path), port=first.port) as again:
+            again.notify("alerts", message="Sent before the page was back")
+            expect(shown).to_have_text(
+                ["before", "db1: Hello, wall", "Sent before the page was back"], timeout=30_000
+            )

@@ -20,9 +20,11 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.handlers.serving import CHECKOUT, PATIENCE
+from tests.handlers.serving import CHECKOUT
 
 EXAMPLES = CHECKOUT / "examples"
+# A deadlock, not slowness.
+PATIENCE = 30.0
 
 
 def required(command: str, package: str) -> str:
@@ -112,7 +114,11 @@ class Program:
         self._process.stdin.close()
 
     def exit_code(self) -> int:
-        return self._process.wait(PATIENCE)
+        """Wait for its end; all it has printed is there then."""
+        code = self._process.wait(PATIENCE)
+        for reader in self._readers:
+            reader.join(PATIENCE)
+        return code
 
     def __enter__(self) -> Self:
         return self
@@ -134,11 +140,11 @@ class Program:
             pipe.close()
 
 
-def until(condition: Callable[[], bool], program: Program) -> None:
-    """Wait for what a program does silently."""
+def until(condition: Callable[[], bool], program: Program | None = None) -> None:
+    """Wait for what happens silently; where it is a program's affair, its errors are told."""
     end = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < end, list(program.err.queue)
+        assert time.monotonic() < end, program and list(program.err.queue)
         time.sleep(0.02)
 
 

@@ -20,8 +20,8 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection, serve
 
-from tests.examples.programs import EXAMPLES, Program, history, notify, required
-from tests.handlers.serving import CHECKOUT, PATIENCE, Process, server_process
+from tests.examples.programs import EXAMPLES, PATIENCE, Program, history, notify, required
+from tests.handlers.serving import CHECKOUT, Process, server_process
 
 FOLDER = EXAMPLES / "qt-client"
 SOURCES = {

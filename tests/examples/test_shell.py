@@ -11,6 +11,7 @@ import pytest
 
 from tests.examples.programs import (
     EXAMPLES,
+    PATIENCE,
     Program,
     environment,
     history,
@@ -19,7 +20,7 @@ from tests.examples.programs import (
     required,
     until,
 )
-from tests.handlers.serving import PATIENCE, Process, server_process
+from tests.handlers.serving import Process, server_process
 
 
 @pytest.fixture(autouse=True)
