@@ -99,8 +99,7 @@ class Intake:
     :ivar stored: publications; a notification for three channels is three.
     :ivar repeated: what had been stored before, under the same idempotency key.
     :ivar refused: by the refusal's code.
-    :ivar seconds: from when a request, a message or a window of lines was read until the broker
-        had answered for all of it.
+    :ivar seconds: from when a notification's turn came until the broker had answered for it.
     """
 
     __slots__ = ("refused", "repeated", "seconds", "stored")

@@ -194,7 +194,7 @@ class Metrics(Collector):
         )
         yield _histograms(
             "notifier_publish_seconds",
-            "From when a request, message or window of lines was read until the broker answered.",
+            "From when a notification's turn came until the broker had answered for it.",
             ("source",),
             (((source,), intake.seconds) for source, intake in intakes),
         )
