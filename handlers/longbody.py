@@ -197,6 +197,7 @@ class LongBody:
             **self._summary(),
         }
         if self._begun:
+            self._handler.node.counts.errors[refusal.code] += 1
             self._say(body)
         else:
             door.refuse(self._handler, refusal)

@@ -16,6 +16,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from handlers.socket import Socket
+from notifier.errors import BrokerUnavailable
 from notifier.notification import Gap, Position
 from notifier.server import Server
 from notifier.wire.websocket import frame
@@ -520,6 +521,44 @@ async def test_publications_are_counted_by_what_became_of_them(server: Server) -
     assert numbers("publish_seconds_count", source="websocket") == 1
     assert numbers("publish_seconds_bucket", source="http", le="+Inf") == 6
     assert numbers("publish_seconds_sum", source="http") > 0
+
+
+async def test_lines_are_counted_by_what_became_of_them(server: Server) -> None:
+    body = b'{"message": "1"}\n{"message": "2"}\n{"mesage": "3"}\n{\n'
+    headers = {"Content-Type": "application/x-ndjson"}
+    answer = await request(server.port, "POST", "/notify/a", body=body, headers=headers)
+    assert (answer.json["stored"], answer.json["failed"]) == (2, 2)
+    numbers = await scrape(server)
+    assert numbers.moved("publications_total") == {("ndjson",): 2}
+    assert numbers.moved("publications_refused_total") == {
+        ("40001", "ndjson"): 1,
+        ("40002", "ndjson"): 1,
+    }
+    assert numbers.moved("errors_total") == {}
+    assert numbers("publish_seconds_count", source="ndjson") == 2
+
+
+@pytest.mark.parametrize("query", ["", "?answers=all"])
+async def test_a_body_of_lines_that_is_broken_off_is_counted_once(
+    server: Server, query: str
+) -> None:
+    await publish(server, "before")
+    lines = b'{"message": "1"}\n' * 5
+    headers = {"Content-Type": "application/x-ndjson", "Transfer-Encoding": "chunked"}
+    async with wire_to(server.port) as wire:
+        await wire.send(head("POST", f"/notify/a{query}", headers))
+        await wire.send(b"%x\r\n%b\r\n" % (len(lines), lines))
+        await reaches(server, 5, "publications_total", source="ndjson")
+        server.node.broker.publish = away  # type: ignore[method-assign]
+        await wire.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(lines), lines))
+        assert b"50301" in (await wire.answer()).body
+    numbers = await scrape(server)
+    assert numbers("errors_total", code="50301") == 1
+    assert numbers("publications_refused_total", source="ndjson", code="50301") == 5
+
+
+async def away(*_: object) -> Any:
+    raise BrokerUnavailable("The broker is away.")
 
 
 async def test_refusals_are_counted_by_code() -> None:
