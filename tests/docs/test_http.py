@@ -57,7 +57,8 @@ async def run(command: str, *, port: int) -> bytes:
 
 
 def test_every_route_is_documented() -> None:
-    headings = " ".join(re.findall(r"^## (.+)$", PAGE, flags=re.MULTILINE))
+    pages = PAGE + read("reference/events.md")
+    headings = " ".join(re.findall(r"^## (.+)$", pages, flags=re.MULTILINE))
     for route in ROUTES:
         readable = route.replace("/notify/([^/]+)", "/notify/<channel>")
         readable = readable.replace("([^/]+)", "<channel>").replace("(.+)", "<file>")
