@@ -45,7 +45,7 @@ class Events(Streaming):
             if self.request.headers.get("Accept", "") != "text/event-stream":
                 raise
             # EventSource gives up for good on any status but 200; this refusal will pass.
-            self._refuse_as_event(refusal)
+            await self._refuse_as_event(refusal)
             return
         if is_single(wanted):
             await self._stream_one(wanted)
@@ -107,13 +107,13 @@ class Events(Streaming):
             tailor=bookmark,
         )
 
-    def _refuse_as_event(self, refusal: NotifierError) -> None:
+    async def _refuse_as_event(self, refusal: NotifierError) -> None:
         self.node.counts.errors[refusal.code] += 1
         self.set_stream_headers()
         if self.request.method != "HEAD":
             self.write(eventsource.retry(random.randint(*RETRY_MS)))
             self.write(eventsource.say("error", messages.error(refusal)))
-        self.finish()
+        await self.end()
 
     def refuse_in_band(self, outflow: Outflow, refusal: NotifierError) -> None:
         if not refusal.temporary:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from handlers.outflow import Outflow
+from handlers.outflow import Outflow, give_up_after
 from handlers.query import Wanted, check_names, read_switch, read_wanted
 from handlers.streaming import Streaming, is_single
 from notifier.channels import Pattern, is_pattern
-from notifier.errors import BadParameter
+from notifier.errors import BadParameter, NotifierError
 from notifier.notification import Position
 from notifier.wire import lines, messages
 from notifier.wire.lines import LINES, LINES_BARE
-from notifier.wire.resume import ResumeToken
+from notifier.wire.resume import MAX_TOKEN_BYTES, ResumeToken, Since
 
 _PARAMETERS = frozenset({"channel", "since", "presence", "poll"})
 
@@ -20,6 +20,8 @@ class LineStream(Streaming):
 
     content_type = lines.CONTENT_TYPE
     transport = "stream"
+    # Some of the answer to a poll is out: it is too late for a status that tells of a refusal.
+    _begun = False
 
     async def get(self) -> None:
         check_names(self.request.query_arguments, _PARAMETERS)
@@ -35,7 +37,7 @@ class LineStream(Streaming):
         self.node.check_room()
 
         def alive(outflow: Outflow) -> bytes:
-            since = self._since(wanted, self.node.places(outflow.sink))
+            since = self._since(wanted, self.node.places(outflow.sink), self.node.now_ms())
             return self.wrap(lines.line(messages.keepalive(since)))
 
         await self.stream(wanted, LINES if self.chunked else LINES_BARE, alive=alive)
@@ -44,23 +46,40 @@ class LineStream(Streaming):
 
     async def _poll(self, wanted: Wanted) -> None:
         """What is there now, and where to go on from."""
+        # A channel that is born while this is read belongs to the next poll.
+        begun_ms = self.node.now_ms()
+        channels = await self._channels(wanted)
+        # Nothing else looks after one that reads no answer: it is no connection of the node's.
+        give_up_after(self._connection.stream.socket, self.node.settings.stalled_seconds)
         self.set_stream_headers()
         places: dict[str, Position] = {}
-        for channel in await self._channels(wanted):
-            joined = False
-            async for page in self.node.replay(channel, wanted.start_of(channel)):
-                if not joined:
-                    joined = True
-                    self._line(messages.subscribed(channel, position=page.start, gap=page.gap))
-                elif page.gap is not None:
-                    self._line(messages.item(page.gap))
-                for publication in page.publications:
-                    self._line(messages.item(publication))
-                if page.head is not None:
-                    places[channel] = page.end
-                await self.flush()
-        self._line(messages.end(self._since(wanted, places)))
-        self.finish()
+        try:
+            if self.request.method != "HEAD":
+                for channel in channels:
+                    await self._replay(channel, wanted.start_of(channel), places)
+                self._line(messages.end(self._since(wanted, places, begun_ms)))
+        except NotifierError as refusal:
+            if not self._begun:
+                raise
+            self.node.counts.errors[refusal.code] += 1
+            # Without its last line the answer is not whole.
+            self._line(messages.error(refusal))
+        await self.end()
+
+    async def _replay(self, channel: str, since: Since, places: dict[str, Position]) -> None:
+        joined = False
+        async for page in self.node.replay(channel, since):
+            if not joined:
+                joined = True
+                self._line(messages.subscribed(channel, position=page.start, gap=page.gap))
+            elif page.gap is not None:
+                self._line(messages.item(page.gap))
+            for publication in page.publications:
+                self._line(messages.item(publication))
+            if page.head is not None:
+                places[channel] = page.end
+            self._begun = True
+            await self.flush()
 
     async def _channels(self, wanted: Wanted) -> list[str]:
         """Those named, and those that match now."""
@@ -77,12 +96,15 @@ class LineStream(Streaming):
         return list(names)
 
     def _line(self, message: bytes) -> None:
-        if self.request.method != "HEAD":
-            self.write(lines.line(message))
+        self.write(lines.line(message))
 
-    def _since(self, wanted: Wanted, places: dict[str, Position]) -> str:
-        """Where to go on from."""
+    def _since(self, wanted: Wanted, places: dict[str, Position], time_ms: int) -> str | None:
+        """Where to go on from; ``None`` where that is more than could be sent back.
+
+        :param time_ms: what has come to life by then has a place.
+        """
         if is_single(wanted) and places:
             (place,) = places.values()
             return str(place)
-        return str(ResumeToken(places, self.node.now_ms()))
+        token = str(ResumeToken(places, time_ms))
+        return token if len(token.encode()) <= MAX_TOKEN_BYTES else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Callable
@@ -56,7 +57,7 @@ class Outflow:
         self.sink = node.sink(TornadoStream(stream), format, transport=transport, tailor=tailor)
         stream.set_nodelay(True)
         self.sink.cork()
-        _give_up_after(stream.socket, node.settings.stalled_seconds)
+        give_up_after(stream.socket, node.settings.stalled_seconds)
 
     async def run(self) -> None:
         """Stay until the peer has gone; what it sends is dropped."""
@@ -71,6 +72,8 @@ class Outflow:
         try:
             while True:
                 await self._stream.read_bytes(65536, partial=True)
+                # Reading does not wait while there is something to read.
+                await asyncio.sleep(0)
         except StreamClosedError:
             # Nobody says goodbye here: hanging up is how a client leaves.
             self.sink.ended = self.sink.ended or "client"
@@ -110,7 +113,8 @@ class Outflow:
     def _half_close(self) -> None:
         """A close with unread input would be a reset, which throws away what was sent last."""
         if not self._stream.closed():
-            self._stream.socket.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):  # the peer was quicker
+                self._stream.socket.shutdown(socket.SHUT_WR)
 
     # --- the node's Connection ---
 
@@ -131,7 +135,7 @@ class Outflow:
         self.finish(str(refusal.close_code))
 
 
-def _give_up_after(connection: socket.socket, seconds: float) -> None:
+def give_up_after(connection: socket.socket, seconds: float) -> None:
     """Have the kernel end the connection when what was sent is not acknowledged for so long."""
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere it takes the kernel's own patience
         milliseconds = max(1, round(seconds * 1000))

@@ -27,6 +27,9 @@ CONTROL_BYTES = 125
 # A peer that sends at least this much between two pings is not taken for dead.
 PIECE_BYTES = 16384
 
+# Frames of one peer before everybody else has a turn.
+BREATH = 64
+
 PROTOCOL_ERROR = 1002
 NO_CODE = 1005
 INVALID_DATA = 1007
@@ -45,6 +48,7 @@ class Protocol(WebSocketProtocol13):
     _leaving = False
     _lingering: asyncio.Task[None] | None = None
     _patience: asyncio.TimerHandle | None = None
+    _frames = 0
 
     def _write_frame(
         self, fin: bool, opcode: int, data: bytes, flags: int = 0
@@ -73,6 +77,11 @@ class Protocol(WebSocketProtocol13):
             self.handler.on_ws_connection_close(self.close_code, self.close_reason)
 
     async def _receive_frame(self) -> None:
+        self._frames += 1
+        if self._frames % BREATH == 0:
+            # Pings and fragments are dealt with on the spot, and reading does not wait while
+            # there is something to read.
+            await asyncio.sleep(0)
         self._frame_mask = None
         await super()._receive_frame()
         if not self.client_terminated:

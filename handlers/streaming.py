@@ -43,7 +43,17 @@ class Streaming(Handler):
         # nginx and those who follow it would collect the stream before they pass it on.
         self.set_header("X-Accel-Buffering", "no")
         if not self.chunked:
+            # Tornado grants the wish to keep the connection, though it is what ends the body.
+            self.request.headers["Connection"] = "close"
             self.set_header("Connection", "close")
+
+    async def end(self) -> None:
+        """Finish a body that goes on no more."""
+        # Else Tornado would tell its length, and a tag, also to a HEAD, which gets no body.
+        await self.flush()
+        await self.finish()
+        if not self.chunked:
+            self._connection.close()
 
     async def stream(
         self,
@@ -66,7 +76,7 @@ class Streaming(Handler):
         """
         self.set_stream_headers()
         if self.request.method == "HEAD":
-            self.finish()
+            await self.end()
             return
         await self.flush()
         outflow = Outflow(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from notifier.brokers.base import Idempotency, Receipt
@@ -56,6 +56,7 @@ class RecordingBroker(MemoryBroker):
     :ivar pauses: turns of the loop that reading takes, before and after the log is looked at.
     :ivar down: history can't be reached.
     :ivar reads: how often the history of each channel was read.
+    :ivar on_read: called before the history of a channel is read.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -64,6 +65,7 @@ class RecordingBroker(MemoryBroker):
         self.pauses = (0, 0)
         self.down = False
         self.reads: defaultdict[str, int] = defaultdict(int)
+        self.on_read: Callable[[str], Awaitable[None]] | None = None
 
     async def publish(self, draft: Draft, idempotency: Idempotency | None = None) -> Receipt:
         receipt = await super().publish(draft, idempotency)
@@ -83,6 +85,8 @@ class RecordingBroker(MemoryBroker):
 
     async def history(self, channel: str, since: Since, limit: int, **more: Any) -> History:
         self.reads[channel] += 1
+        if self.on_read is not None:
+            await self.on_read(channel)
         for _ in range(self.pauses[0]):
             await asyncio.sleep(0)
         if self.down:

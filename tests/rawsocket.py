@@ -13,7 +13,7 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
@@ -42,6 +42,10 @@ async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> N
             await asyncio.sleep(0.005)
 
 
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
 class Service:
     """A node behind a listening socket, with a broker that keeps account."""
 
@@ -49,7 +53,8 @@ class Service:
         self.node = node
         self.broker = broker
         self.port = port
-        self.clients: list[RawSocket] = []
+        # Those that are hung up on at the end.
+        self.clients: list[Closable] = []
 
     async def publish(self, channel: str, message: str, **fields: Any) -> None:
         notification = Notification.parse({"message": message, **fields})

@@ -117,13 +117,13 @@ def presence_event(channel: str, event: str, *, count: int, member: Member | Non
     return to_json(message)
 
 
-def keepalive(since: str) -> bytes:
-    """Nothing new, and where to go on from."""
+def keepalive(since: str | None) -> bytes:
+    """Nothing new, and where to go on from, if that can be said in a resume token."""
     return to_json({"type": "keepalive", "since": since})
 
 
-def end(since: str) -> bytes:
-    """That is all there is for now, and where to go on from."""
+def end(since: str | None) -> bytes:
+    """That is all there is for now, and where to go on from, if that can be said."""
     return to_json({"type": "end", "since": since})
 
 

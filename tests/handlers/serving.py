@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,11 @@ class Wire:
 
     async def answer(self, method: str = "GET") -> Answer:
         """Read one HTTP answer."""
+        answer = await self.answer_head()
+        return answer if method == "HEAD" else await self.answer_body(answer)
+
+    async def answer_head(self) -> Answer:
+        """Read an HTTP answer up to its body."""
         async with asyncio.timeout(PATIENCE):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             first, *lines = head.rstrip("\r\n").split("\r\n")
@@ -97,13 +102,19 @@ class Wire:
             for line in lines:
                 name, _, value = line.partition(":")
                 headers[name.strip().lower()] = value.strip()
-            if method == "HEAD" or status in (101, 204, 304):
-                body = b""
-            elif headers.get("transfer-encoding") == "chunked":
+            return Answer(status, headers, b"")
+
+    async def answer_body(self, answer: Answer) -> Answer:
+        """The answer with its body, which is still to be read."""
+        async with asyncio.timeout(PATIENCE):
+            if answer.status in (101, 204, 304):
+                return answer
+            if answer.headers.get("transfer-encoding") == "chunked":
                 body = await self._chunks()
             else:
-                body = await self.reader.readexactly(int(headers.get("content-length", "0")))
-            return Answer(status, headers, body)
+                size = int(answer.headers.get("content-length", "0"))
+                body = await self.reader.readexactly(size)
+            return replace(answer, body=body)
 
     async def _chunks(self) -> bytes:
         body = b""
@@ -117,6 +128,17 @@ class Wire:
         """What comes until the server closes; a reset raises."""
         async with asyncio.timeout(PATIENCE):
             return await self.reader.read()
+
+    def half_close(self) -> None:
+        """Send a FIN: nothing more will come from us."""
+        self._writer.write_eof()
+
+    @property
+    def socket(self) -> socket.socket:
+        """The socket itself, for its options."""
+        found = self._writer.get_extra_info("socket")
+        assert found is not None
+        return found._sock  # type: ignore[no-any-return]  # asyncio's own keeps setsockopt away
 
     def reset(self) -> None:
         """Vanish: the server gets a RST."""
