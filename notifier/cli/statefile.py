@@ -7,8 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from notifier.errors import NotifierError
-from notifier.wire.resume import MAX_TOKEN_BYTES, ResumeToken, parse_since
+_MAX_BYTES = 16 * 1024 * 1024  # more than the token of any number of channels there may be
 
 
 class BadState(Exception):
@@ -36,14 +35,16 @@ class StateFile:
         :raises BadState: it holds something else.
         :raises OSError: it can't be read.
         """
+        # Late, since it brings Tornado.
+        from notifier.client.positions import Token
+
         try:
             with self._path.open("rb") as file:
-                text = file.read(MAX_TOKEN_BYTES + 2).decode().removesuffix("\n")
-            if not isinstance(parse_since(text, now_ms=0), ResumeToken):
-                raise BadState
+                text = file.read(_MAX_BYTES).decode().removesuffix("\n")
+            Token.parse(text)
         except FileNotFoundError:
             return None
-        except (UnicodeDecodeError, NotifierError, BadState):
+        except ValueError:
             raise BadState(
                 f"{self._path} holds no resume token; to begin anew, delete it"
             ) from None

@@ -91,7 +91,8 @@ class Client:
         """Follow channels and patterns, over a connection of their own.
 
         :param since: where to begin: ``latest`` (default), ``all``, ``-20``, ``10m``, a time, a
-            position, or the token of an earlier subscription. Later connections resume.
+            position, or the token of an earlier subscription, however long. Later connections
+            resume.
         :param reconnect: come back when the connection is lost.
         :param on_gap: is called with each :class:`Gap`, in its place; without, the iteration
             yields them between the notifications.

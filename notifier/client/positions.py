@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-MAX_TOKEN_BYTES = 4096  # of a resume token; the server refuses longer ones
+from notifier.channels import check_channel
+from notifier.errors import BadChannel
+from notifier.notification import Position
+
+_TOKEN = re.compile(r"(.*);t=([0-9]{1,12})(?:\.([0-9]{1,9}))?", re.DOTALL)
 
 
 class Place(NamedTuple):
@@ -28,6 +33,56 @@ class Place(NamedTuple):
     def covers(self, other: Place) -> bool:
         """Whether who is here has had ``other``."""
         return self.epoch == other.epoch and self.offset >= other.offset
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A resume token: where one stands in channels, and when that was.
+
+    The server bounds those it is sent; ours name every channel, and are sent in parts.
+
+    :param places: of every channel that has one.
+    :param time_ms: by the server's clock; other channels are delivered from there on.
+    """
+
+    places: Mapping[str, Place]
+    time_ms: int
+
+    @classmethod
+    def parse(cls, text: str) -> Token:
+        """:raises ValueError: when the text is none."""
+        match = _TOKEN.fullmatch(text)
+        if match is None:
+            raise ValueError("it has no time")
+        places: dict[str, Place] = {}
+        for part in filter(None, match[1].split(",")):
+            channel, _, position = part.rpartition("=")
+            try:
+                check_channel(channel)
+            except BadChannel as error:
+                raise ValueError(str(error)) from None
+            places[channel] = Place(*_epoch_and_offset(position))
+        milliseconds = int((match[3] or "0").ljust(3, "0")[:3])
+        return cls(places, int(match[2]) * 1000 + milliseconds)
+
+    def __str__(self) -> str:
+        parts = ",".join(f"{channel}={place}" for channel, place in self.places.items())
+        return f"{parts};t={self.time_ms // 1000}.{self.time_ms % 1000:03}"
+
+    def split(self, size: int) -> tuple[Token, dict[str, Place]]:
+        """As much of it as fits into so many bytes, the last first, and what does not."""
+        room = size - len(str(Token({}, self.time_ms)))
+        fitting: dict[str, Place] = {}
+        rest: dict[str, Place] = {}
+        for channel, place in reversed(list(self.places.items())):
+            room -= len(f"{channel}={place},".encode())
+            (fitting if room >= 0 else rest)[channel] = place
+        return Token(dict(reversed(fitting.items())), self.time_ms), rest
+
+
+def _epoch_and_offset(text: str) -> tuple[str, int]:
+    position = Position.parse(text)
+    return position.epoch, position.offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,25 +135,7 @@ class Positions:
         """Whether the server has answered about all that was asked for."""
         return self.settled.issuperset(self.names)
 
-    def token(self, channels: Iterable[str] | None = None) -> tuple[str, list[str]]:
-        """A resume token for these channels (all), and those that found no room in it.
-
-        What it leaves out are those that stepped the longest ago. The server delivers them from
-        the token's time on, before which nothing of theirs is outstanding.
-        """
-        time_ms = self.began_ms if self.time_ms is None else self.time_ms
-        end = f";t={time_ms // 1000}.{time_ms % 1000:03}"
-        parts: list[str] = []
-        left_out: list[str] = []
-        size = len(end)
-        wanted = self.places.keys() if channels is None else frozenset(channels)
-        for channel, place in reversed(self.places.items()):
-            if place is None or channel not in wanted:
-                continue
-            part = f"{channel}={place}"
-            size += len(part.encode()) + 1
-            if size > MAX_TOKEN_BYTES:
-                left_out.append(channel)
-            else:
-                parts.append(part)
-        return ",".join(reversed(parts)) + end, left_out
+    def token(self) -> Token:
+        """Where all channels stand."""
+        places = {name: place for name, place in self.places.items() if place is not None}
+        return Token(places, self.began_ms if self.time_ms is None else self.time_ms)

@@ -6,14 +6,14 @@ connection delivers again, because the one before had delivered it as well, is p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from notifier.channels import Pattern, is_pattern
 from notifier.client.failures import refusal
 from notifier.client.notification import Change, Gap, Notification
-from notifier.client.positions import Place, Positions, Step
+from notifier.client.positions import Place, Positions, Step, Token
 from notifier.instants import parse_instant
 
 # Refs of our pings. Commands are answered in order, so their answers tell where we are:
@@ -21,6 +21,7 @@ ATTACHED = "attached"  # everything is subscribed
 LEAVE = "leave"  # nothing is on its way that was sent before
 
 _REMEMBERED_IDS = 256
+_MAX_TOKEN_BYTES = 4096  # the server refuses longer ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,38 +38,67 @@ class Reader:
     def __init__(self, names: tuple[str, ...], *, since: str | None) -> None:
         self._names = names
         self._since = since
+        self._start = _token(since)
         self._positions = Positions(names)
         self._connection = 0
         self._known: frozenset[str] = frozenset()  # when the present connection was asked
         self._joined: set[str] = set()  # on the present connection
+        self._awaited: set[str] = set()  # patterns that it has not answered about
+        self._latest_ms: int | None = None  # the server's time, as far as it has told
         self._ids: dict[str, int] = {}  # of ephemeral channels -> the connection it came on
 
     def commands(self) -> Iterator[dict[str, Any]]:
         """What to ask a new connection for, to go on where we are."""
         self._known = frozenset(self._positions.places)
         patterns = [name for name in self._names if is_pattern(name)]
-        named = [name for name in self._names if name not in patterns]
-        asked: list[tuple[str, str | None]] = []
-        for name in named:
-            settled = name in self._positions.settled
-            asked.append((name, self._positions.get(name) if settled else self._since))
+        asked: dict[str, str | None] = {}
+        by_pattern: dict[str, str | None] = {}
+        for name in self._names:
+            if name not in patterns:
+                settled = name in self._positions.settled
+                asked[name] = self._positions.get(name) if settled else self._begins(name)
         for pattern in patterns:
-            if pattern not in self._positions.settled:
-                asked.append((pattern, self._since))
-                continue
-            token, left_out = self._positions.token(self._brought_by(pattern))
-            # Those that found no room in the token, by their own names.
-            asked += [(channel, self._positions.get(channel)) for channel in left_out]
-            asked.append((pattern, token))
-        for ref, (name, since) in enumerate(asked):
+            token = self._resumes(pattern)
+            if token is not None:
+                token, rest = token.split(_MAX_TOKEN_BYTES)
+                by_pattern[pattern] = str(token)
+            else:
+                # Before its answer there is no time from which on to deliver what is not named.
+                rest = self._places(pattern, self._positions.token())
+                by_pattern[pattern] = self._since
+            # What finds no room in a token: by its own name, and before a pattern brings it.
+            asked |= {channel: str(place) for channel, place in rest.items()}
+        asked |= by_pattern
+        for ref, (name, since) in enumerate(asked.items()):
             command: dict[str, Any] = {"type": "subscribe", "channel": name, "ref": ref}
             yield command if since is None else command | {"since": since}
         yield {"type": "ping", "ref": ATTACHED}
+
+    def _begins(self, channel: str) -> str | None:
+        """Where one of ours is to begin, of which the server has not told yet."""
+        if self._start is None:
+            return self._since
+        place = self._start.places.get(channel)
+        return str(Token({}, self._start.time_ms) if place is None else place)
+
+    def _resumes(self, pattern: str) -> Token | None:
+        """Where its channels go on; ``None`` when that can't be said in a token."""
+        here = self._positions.token()
+        if pattern in self._positions.settled:
+            return Token(self._places(pattern, here), here.time_ms)
+        if self._start is None:
+            return None
+        places = self._places(pattern, self._start) | self._places(pattern, here)
+        return Token(places, self._start.time_ms)
+
+    def _places(self, pattern: str, token: Token) -> dict[str, Place]:
+        return {name: token.places[name] for name in self._of(pattern, token.places)}
 
     def begin(self) -> None:
         """What is read from now on comes over another connection."""
         self._connection += 1
         self._joined.clear()
+        self._awaited = {name for name in self._names if is_pattern(name)}
 
     def read(self, message: dict[str, Any]) -> Iterator[Entry]:
         """
@@ -95,6 +125,10 @@ class Reader:
                 raise refusal(message)
 
     def _step(self, step: Step, item: Notification | Gap | None = None) -> Entry:
+        if step.time_ms is not None:
+            self._latest_ms = max(step.time_ms, self._latest_ms or 0)
+        # While a pattern is not answered, it may yet bring channels that begin before.
+        step = replace(step, time_ms=None if self._awaited else self._latest_ms)
         self._positions.advance(step)
         return Entry(item, step)
 
@@ -124,6 +158,7 @@ class Reader:
         if is_pattern(channel):
             # One that was born since was heard of over the connection before, and will be here.
             gone = (self._brought_by(channel) & self._known) - self._joined
+            self._awaited.discard(channel)
             yield self._step(Step(settled=channel, gone=gone))
             return
         self._joined.add(channel)
@@ -159,9 +194,20 @@ class Reader:
 
     def _brought_by(self, pattern: str) -> frozenset[str]:
         """The channels that are followed because of the pattern."""
+        return frozenset(self._of(pattern, self._positions.places))
+
+    def _of(self, pattern: str, channels: Iterable[str]) -> list[str]:
+        """Those among the channels that the pattern brings, and that have not their own name."""
         matches = Pattern.parse(pattern).matches
-        channels = self._positions.places.keys() - set(self._names)
-        return frozenset(channel for channel in channels if matches(channel))
+        return [name for name in channels if name not in self._names and matches(name)]
+
+
+def _token(since: str | None) -> Token | None:
+    """None: it is something else, which the server reads or refuses."""
+    try:
+        return None if since is None else Token.parse(since)
+    except ValueError:
+        return None
 
 
 def _rolled_back(gap: dict[str, Any] | None) -> bool:

@@ -66,8 +66,11 @@ class Subscription(Generic[Item]):
     @property
     def token(self) -> str | None:
         """Where it stands in all its channels, to be given as ``since``. ``None`` before the
-        server has answered about all of them."""
-        return self._finished.token()[0] if self._finished.complete else None
+        server has answered about all of them.
+
+        It names every channel, and may be longer than what the server takes at once: a
+        subscription of this client sends it in parts."""
+        return str(self._finished.token()) if self._finished.complete else None
 
     def finish(self) -> None:
         """Take the last item for finished, without asking for the next."""

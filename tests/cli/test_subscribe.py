@@ -258,6 +258,19 @@ def test_state_goes_on_after_what_was_handled(
     assert re.fullmatch(r"state=\w+:5;t=[\d.]+\n", (tmp_path / "st").read_text())
 
 
+def test_state_of_many_channels_is_gone_on_from(notifier: Run, service: Service) -> None:
+    names = [f"many:{'x' * 100}{number:03}" for number in range(50)]
+    for name in names:
+        service.publish(name, name)
+    seen: list[str] = []
+    for count in (1, 49):
+        arguments = ("--since", "all", "--count", str(count), "--state", "st", "--json")
+        done = notifier("subscribe", "many:*", *arguments, "--url", service.url)
+        assert (done.returncode, done.stderr) == (0, "")
+        seen += [json.loads(line)["message"] for line in done.stdout.splitlines()]
+    assert sorted(seen) == names
+
+
 def test_state_is_kept_before_anything_was_published(
     start: Start, service: Service, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from notifier.client import Gap, Notification
-from notifier.client.positions import MAX_TOKEN_BYTES
+from notifier.client.positions import Place, Token
 from notifier.client.reader import Reader
 from notifier.errors import TooManySubscriptions
 
@@ -73,7 +73,6 @@ def test_each_channel_goes_on_where_it_was() -> None:
 def test_pattern_goes_on_by_token_once_it_was_answered() -> None:
     reader = begun("p:*", since="all")
     read(reader, welcome(), subscribed("p:1", "e:3", pattern="p:*"))
-    assert asked(reader) == [("p:*", "all")]
     read(reader, subscribed("p:*", None, channels=1), notification("p:1", "e:4"))
     assert asked(reader) == [("p:*", "p:1=e:4;t=1795368240.123")]
 
@@ -110,10 +109,73 @@ def test_what_finds_no_room_in_a_token_is_asked_for_by_name() -> None:
     read(reader, subscribed("p:*", None, channels=40))
     *named, (pattern, token) = asked(reader)
     assert pattern == "p:*" and token is not None
-    assert len(token.encode()) <= MAX_TOKEN_BYTES
+    assert len(token.encode()) <= 4096
     in_token = [part.partition("=")[0] for part in token.partition(";")[0].split(",")]
     assert sorted([name for name, _ in named] + in_token) == sorted(names)
     assert {since for _, since in named} == {"epoch:7"}
+
+
+def test_channels_that_a_cut_pattern_had_begun_go_on_by_their_names() -> None:
+    """What ``since`` means now is another place in them than what it meant then."""
+    reader = begun("p:*", since="-5")
+    read(reader, welcome(), subscribed("p:1", "e:95", pattern="p:*"))
+    read(reader, subscribed("p:2", None, pattern="p:*"))
+    told = read(reader, notification("p:1", "e:96"), notification("p:1", "e:97"))
+    assert asked(reader) == [("p:1", "e:97"), ("p:*", "-5")]
+    reader.begin()
+    told += read(reader, subscribed("p:1", "e:97"), notification("p:1", "e:98"))
+    assert told == ["e:96", "e:97", "e:98"]
+
+
+def long_token(count: int) -> Token:
+    return Token({f"p:{n:03}:" + "x" * 150: Place("epoch", n) for n in range(count)}, 1234)
+
+
+def test_token_of_any_length_is_sent_in_parts() -> None:
+    whole = long_token(100)
+    *named, (pattern, since) = asked(begun("p:*", since=str(whole)))
+    assert pattern == "p:*" and since is not None and len(since.encode()) <= 4096
+    part = Token.parse(since)
+    assert part.time_ms == whole.time_ms and len(part.places) > 10
+    assert dict(named) | {name: str(place) for name, place in part.places.items()} == {
+        name: str(place) for name, place in whole.places.items()
+    }
+
+
+def test_token_gives_each_channel_its_own_place() -> None:
+    since = "a=e:4,p:1=e:7,q:1=e:8;t=1.500"
+    reader = begun("a", "b", "p:*", since=since)
+    assert asked(reader) == [("a", "e:4"), ("b", ";t=1.500"), ("p:*", "p:1=e:7;t=1.500")]
+    # Cut off before the pattern was answered, what was had by then is not asked for again.
+    read(reader, welcome(), subscribed("p:1", "e:7", pattern="p:*"), notification("p:1", "e:9"))
+    read(reader, subscribed("p:2", "e:0", pattern="p:*"))
+    assert asked(reader)[2:] == [("p:*", "p:1=e:9,p:2=e:0;t=1.500")]
+
+
+@pytest.mark.parametrize("since", ["k3Jd9wQa:4", "a=b;t=1", "a b=e:1;t=1", "a=e:1"])
+def test_what_is_no_token_is_for_the_server_to_read(since: str) -> None:
+    assert asked(begun("a", "p:*", since=since)) == [("a", since), ("p:*", since)]
+
+
+def test_channel_that_several_patterns_bring_is_asked_for_once() -> None:
+    """And before the patterns: one of them would bring it."""
+    commands = list(begun("p:*", "*", since=str(long_token(100))).commands())[:-1]
+    names = [command["channel"] for command in commands]
+    assert len(set(names)) == len(names)
+    assert names[-2:] == ["p:*", "*"]
+
+
+def test_time_of_a_token_waits_for_what_may_begin_before_it() -> None:
+    """A channel born while we were away is replayed from the old time, when it is told of."""
+    reader = begun("p:*")
+    read(reader, welcome(), subscribed("p:*", None, channels=0))
+    reader.begin()
+    later = "2026-11-22T18:24:00.123Z"
+    read(reader, welcome(time=later), subscribed("p:1", "e:0", pattern="p:*"))
+    read(reader, notification("p:1", "e:1", time=later))
+    assert asked(reader) == [("p:*", "p:1=e:1;t=1795368240.123")]
+    read(reader, subscribed("p:*", None, channels=1))
+    assert asked(reader) == [("p:*", "p:1=e:1;t=1795371840.123")]
 
 
 def test_successor_delivers_what_its_predecessor_has_not() -> None:

@@ -145,6 +145,29 @@ async def test_token_resumes_all_channels(client: Client, channels: tuple[str, .
         assert messages([n for n in seen if n.channel == channel]) == ["0", "1", "2"]
 
 
+@pytest.mark.parametrize("by_pattern", [True, False])
+async def test_token_over_what_the_server_takes_loses_nothing(
+    client: Client, by_pattern: bool
+) -> None:
+    """The publications are older than what a channel without a place would be delivered from."""
+    names = [f"builds:project-alpha-service-{number:03}" for number in range(120)]
+    for name in names:
+        for number in range(2):
+            await client.publish(name, str(number))
+    wanted = ["builds:*"] if by_pattern else names
+    async with client.subscribe(*wanted, since="all") as subscription:
+        seen = await take(subscription, 1)
+        subscription.finish()
+        token = subscription.token
+    assert token is not None and len(token) > 4096
+    # As if it had been a while ago.
+    places, _, _ = token.rpartition(";t=")
+    async with client.subscribe(*wanted, since=f"{places};t=9999999999") as subscription:
+        seen += await take(subscription, 2 * len(names) - 1)
+    for name in names:
+        assert messages([n for n in seen if n.channel == name]) == ["0", "1"]
+
+
 async def test_position_is_there_before_anything_was_published(client: Client) -> None:
     changes: list[Change] = []
     async with client.subscribe("alerts", on_change=changes.append) as subscription:
