@@ -12,6 +12,7 @@ import socket
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Self
@@ -81,6 +82,8 @@ class Client(ABC):
         self._asked = asked
         self._messages: deque[Message] = deque()
         self._ended: Ended | None = None
+        self._allowed: int | None = None
+        self._half_closed = False
 
     @classmethod
     async def connect(cls, port: int, asked: Asked, *, receive_buffer: int | None = None) -> Self:
@@ -125,8 +128,14 @@ class Client(ABC):
             pass
         return message
 
+    def allow(self, size: int) -> None:
+        """Be cut off after so many bytes more, or when nothing more comes for now."""
+        self._allowed = size
+
     async def read(self, size: int = 1 << 16) -> int:
         """Take at most so many bytes; how many there were."""
+        if self._allowed is not None:
+            return await self._read_allowed()
         try:
             data = await self._wire.reader.read(size)
         except ConnectionError:
@@ -137,11 +146,24 @@ class Client(ABC):
             self._ended = self._end()
         return len(data)
 
+    async def _read_allowed(self) -> int:
+        assert self._allowed is not None
+        data = b""
+        with suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(0.01 if self._allowed else 0):
+                data = await self._wire.reader.read(self._allowed)
+        self._allowed -= len(data)
+        self._messages.extend(self._take(data))
+        if not data or not self._allowed:
+            self._ended = Ended()
+        return len(data)
+
     async def send(self, data: bytes) -> None:
         await self._wire.send(data)
 
     def half_close(self) -> None:
         """Say that nothing more will be sent."""
+        self._half_closed = True
         self._wire.half_close()
 
     def close(self) -> None:
@@ -330,13 +352,10 @@ class PollOverHTTP10(OverHTTP10, Poll):
 
 
 class WebSocket(Client):
-    """:ivar mute: answer no pings."""
-
     def __init__(self, wire: Wire, asked: Asked) -> None:
         super().__init__(wire, asked)
         self._frames = FrameParser()
         self._code: int | None = None
-        self.mute = False
 
     def _headers(self) -> dict[str, str]:
         return HANDSHAKE
@@ -350,14 +369,17 @@ class WebSocket(Client):
     def _take(self, data: bytes) -> Iterable[Message]:
         for frame in self._frames.feed(data):
             if frame.opcode == PING:
-                if not self.mute:
-                    self._wire.give(masked(frame.payload, PONG))
+                self._answer(masked(frame.payload, PONG))
                 yield ALIVE
             elif frame.opcode == CLOSE:
                 self._code = int.from_bytes(frame.payload[:2])
-                self._wire.give(masked(frame.payload[:2], CLOSE))
-            else:
+                self._answer(masked(frame.payload[:2], CLOSE))
+            elif frame.opcode != PONG:
                 yield self._message(frame)
+
+    def _answer(self, frame: bytes) -> None:
+        if not self._half_closed:
+            self._wire.give(frame)
 
     def _end(self) -> Ended:
         return Ended(code=self._code, orderly=self._code is not None)
