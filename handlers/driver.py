@@ -29,7 +29,7 @@ from notifier.session import (
 from notifier.sink import Sink
 from notifier.wire import messages
 from notifier.wire.messages import Ref
-from notifier.wire.resume import Since, starts
+from notifier.wire.resume import Starts, starts
 from notifier.wire.websocket import frame
 
 
@@ -49,9 +49,7 @@ class Driver:
         self._session = Session()
         self._following = Following(node, sink, say=lambda kind, message: self._send(message))
 
-    async def open(
-        self, names: Iterable[str], start_of: Callable[[str], Since], *, presence: bool = False
-    ) -> None:
+    async def open(self, names: Iterable[str], start_of: Starts, *, presence: bool = False) -> None:
         """Greet, and subscribe to what the URL named.
 
         :param presence: with who joins and leaves.

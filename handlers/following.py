@@ -12,7 +12,7 @@ from notifier.node import Node
 from notifier.sink import Sink
 from notifier.wire import messages
 from notifier.wire.messages import Ref
-from notifier.wire.resume import Since
+from notifier.wire.resume import Starts
 
 
 class Following:
@@ -20,6 +20,7 @@ class Following:
 
     :param say: sends a message of a type to it.
     :param on_joined: told of each channel before the connection is.
+    :param on_refused: told when a newborn channel can't be joined; else the connection is.
     """
 
     def __init__(
@@ -29,16 +30,18 @@ class Following:
         *,
         say: Callable[[str, bytes], object],
         on_joined: Callable[[Joined], None] = lambda joined: None,
+        on_refused: Callable[[NotifierError], None] | None = None,
     ) -> None:
         self._node = node
         self._sink = sink
         self._say = say
         self._on_joined = on_joined
+        self._on_refused = on_refused
 
     async def follow(
         self,
         name: str,
-        start_of: Callable[[str], Since],
+        start_of: Starts,
         *,
         presence: bool = False,
         ref: Ref = None,
@@ -78,6 +81,9 @@ class Following:
         )
 
     def _refused(self, channel: str, refusal: NotifierError) -> None:
+        if self._on_refused is not None:
+            self._on_refused(refusal)
+            return
         self._say(
             "unsubscribed",
             messages.unsubscribed(channel, code=refusal.code, reason=refusal.message),

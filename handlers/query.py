@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tornado.web import RequestHandler
@@ -11,7 +11,7 @@ from notifier.channels import Pattern, check_name, is_pattern
 from notifier.errors import BadChannel, BadParameter, TooManySubscriptions
 from notifier.node import Node
 from notifier.notification import Position, unknown_field
-from notifier.wire.resume import Since, starts
+from notifier.wire.resume import Starts, starts
 
 _MAX_KEY = 200
 
@@ -35,7 +35,7 @@ class Wanted:
     """
 
     names: tuple[str, ...]
-    start_of: Callable[[str], Since]
+    start_of: Starts
     presence: bool = False
 
 

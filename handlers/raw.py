@@ -54,7 +54,11 @@ class RawSocket(Socket):
     async def open(self, *args: str, **kwargs: str) -> None:
         await super().open()
         following = Following(
-            self.node, self.sink, say=lambda kind, message: None, on_joined=self._on_joined
+            self.node,
+            self.sink,
+            say=lambda kind, message: None,
+            on_joined=self._on_joined,
+            on_refused=lambda refusal: self.close(refusal.close_code, refusal.message),
         )
         try:
             await following.follow(self._name, self._wanted.start_of)

@@ -100,6 +100,7 @@ class Streaming(Handler):
                 outflow.sink,
                 say=lambda kind, message: say(outflow, kind, message),
                 on_joined=on_joined,
+                on_refused=lambda refusal: self.refuse_in_band(outflow, refusal),
             )
             if await self._follow_all(following, wanted, outflow):
                 outflow.begin(all_joined())
@@ -113,12 +114,12 @@ class Streaming(Handler):
             try:
                 await following.follow(name, wanted.start_of, presence=wanted.presence)
             except NotifierError as refusal:
-                # A stream without one of its channels would be silently incomplete.
                 self.refuse_in_band(outflow, refusal)
                 return False
         return True
 
     def refuse_in_band(self, outflow: Outflow, refusal: NotifierError) -> None:
+        """End it: a stream without one of its channels would be silently incomplete."""
         self.node.counts.errors[refusal.code] += 1
         outflow.say("error", messages.error(refusal))
         outflow.dismiss(type(refusal))

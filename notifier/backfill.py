@@ -80,7 +80,7 @@ class Backfill:
             await self._once(("warm", feed), lambda: self._warm(feed))
             start = feed.tail.locate(since, self._now_ms())
         if start is None:
-            page = await self._page(feed.channel, since)
+            page = await self._page(feed, since)
             # The gap is told with the answer to the subscriber, not once more before the page.
             start = Start(page.start, page.gap, page=replace(page, gap=None))
         return start
@@ -141,7 +141,7 @@ class Backfill:
         while subscription.standing is Standing.LOADING:
             assert subscription.after is not None, "ephemeral feeds have no history"
             try:
-                page = await self._page(feed.channel, After(subscription.after))
+                page = await self._page(feed, After(subscription.after))
             except BrokerUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception:
@@ -152,8 +152,15 @@ class Backfill:
                 feed.turn_page(subscription, page)
                 self._on_page(subscription)
 
-    async def _page(self, channel: str, since: Since) -> History:
-        return await self._once(("page", channel, since), lambda: self._read(channel, since))
+    async def _page(self, feed: Feed, since: Since) -> History:
+        """A page that holds nothing that was deleted in the meantime."""
+        while True:
+            clearings = feed.clearings
+            page = await self._once(
+                ("page", feed.channel, since, clearings), lambda: self._read(feed.channel, since)
+            )
+            if feed.clearings == clearings:
+                return page
 
     async def _read(self, channel: str, since: Since) -> History:
         self._counts.history_reads["subscription"] += 1

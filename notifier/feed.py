@@ -76,6 +76,8 @@ class Feed:
         )
         # Passes have been begun for everything before this.
         self.flushed = 0
+        # How often history was deleted: what was read of it before must not be delivered.
+        self.clearings = 0
         # In the hub's queue of dirty feeds.
         self.marked = False
         self.subscriptions: set[Subscription] = set()
@@ -104,6 +106,9 @@ class Feed:
             self._grown()
 
     def cleared(self, head: Position) -> None:
+        self.clearings += 1
+        for subscription in self.subscriptions:
+            subscription.page = []  # what comes next is looked for anew
         if not self._closed:
             self.tail.clear(keep_from=self.flushed)
 

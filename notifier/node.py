@@ -36,7 +36,7 @@ from notifier.sink import Sink, Stream
 from notifier.subscription import Subscription
 from notifier.subscriptions import Subscriptions
 from notifier.wire.prepared import Format, Tailor
-from notifier.wire.resume import After, Since, starts
+from notifier.wire.resume import After, Since, Starts, starts
 
 # Publications, or channels, on one page.
 DEFAULT_LIMIT = 100
@@ -278,7 +278,7 @@ class Node:
         await self._subscriptions.join(sink, channel, since, listener)
 
     async def subscribe_pattern(
-        self, sink: Sink, pattern: Pattern, start_of: Callable[[str], Since], listener: Listener
+        self, sink: Sink, pattern: Pattern, start_of: Starts, listener: Listener
     ) -> list[Joined]:
         """Deliver all channels of the pattern, and from their first publication those that come
         to life later; the listener is told of each.

@@ -8,14 +8,19 @@ from dataclasses import dataclass
 from notifier.channels import Pattern
 from notifier.listener import Listener
 from notifier.sink import Sink
+from notifier.wire.resume import Starts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatternSubscription:
-    """One connection's wish for all channels of a pattern, present and future."""
+    """One connection's wish for all channels of a pattern, present and future.
+
+    :param start_of: where those begin that are there already.
+    """
 
     pattern: Pattern
     sink: Sink
+    start_of: Starts
     listener: Listener
 
 
@@ -48,6 +53,10 @@ class Patterns:
         del followers[subscription]
         if not followers:
             del self._followers[subscription.pattern]
+
+    def wanting(self, sink: Sink, channel: str) -> PatternSubscription | None:
+        """One of the sink's that matches the channel."""
+        return next((s for s in self.of(sink).values() if s.pattern.matches(channel)), None)
 
     def matching(self, channel: str) -> Iterable[PatternSubscription]:
         """One for each sink that wants the channel."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,13 +13,13 @@ from notifier.channels import Namespaces, Pattern, is_pattern
 from notifier.errors import AlreadySubscribed, NotifierError, NotSubscribed, TooManySubscriptions
 from notifier.hub import Hub
 from notifier.listener import Joined, Listener
-from notifier.notification import Position
+from notifier.notification import Gap, Position
 from notifier.patterns import Patterns, PatternSubscription
 from notifier.presence import Presence
 from notifier.sink import Sink
 from notifier.subscription import Standing, Subscription
 from notifier.tail import Start
-from notifier.wire.resume import Latest, Since
+from notifier.wire.resume import All, Latest, Since, Starts
 
 # Channels of a pattern, or followers of a newborn one, that join before everybody has a turn.
 BREATH = 32
@@ -76,7 +76,7 @@ class Subscriptions:
         await self._join(sink, channel, since, listener)
 
     async def join_pattern(
-        self, sink: Sink, pattern: Pattern, start_of: Callable[[str], Since], listener: Listener
+        self, sink: Sink, pattern: Pattern, start_of: Starts, listener: Listener
     ) -> list[Joined]:
         """Deliver all its channels, also those that are yet to be born.
 
@@ -91,11 +91,11 @@ class Subscriptions:
         if pattern.text in self._patterns.of(sink):
             raise AlreadySubscribed(f"This connection is subscribed to {pattern.text!r} already.")
         self._check_room(sink)
-        subscription = PatternSubscription(pattern, sink, listener)
+        subscription = PatternSubscription(pattern, sink, start_of, listener)
         # Before anything is awaited: what is born meanwhile joins.
         self._patterns.add(subscription)
         try:
-            found = await self._join_all(subscription, start_of)
+            found = await self._join_all(subscription)
         except BaseException:
             if self._patterns.of(sink).get(pattern.text) is subscription:
                 self._end(subscription)
@@ -105,18 +105,21 @@ class Subscriptions:
                 self._watch(followed)
         return found
 
-    async def _join_all(
-        self, pattern: PatternSubscription, start_of: Callable[[str], Since]
-    ) -> list[Joined]:
+    async def _join_all(self, pattern: PatternSubscription) -> list[Joined]:
         sink = pattern.sink
         states = await self._broker.channels(pattern.pattern, "", self._limit + 1)
-        # Ephemeral ones are known only by who listens to them.
-        names = [state.channel for state in states] + [
-            name
-            for name in self._hub.feeds
-            if self._namespaces.of(name).ephemeral and pattern.pattern.matches(name)
+        known = [
+            *(state.channel for state in states),
+            # Where the client was, though its log may be lost: of that it must be told.
+            *filter(pattern.pattern.matches, pattern.start_of.places),
+            # Ephemeral ones are known only by who listens to them.
+            *(
+                name
+                for name in self._hub.feeds
+                if self._namespaces.of(name).ephemeral and pattern.pattern.matches(name)
+            ),
         ]
-        names = [name for name in names if name not in self._hub.of(sink)]
+        names = [name for name in dict.fromkeys(known) if name not in self._hub.of(sink)]
         self._check_room(sink, len(names))
         found = []
         for count, name in enumerate(names, start=1):
@@ -126,8 +129,9 @@ class Subscriptions:
                 break  # the client has left, or wants it no more
             if name in self._hub.of(sink):
                 continue  # joined at its birth, or by name
+            self._check_room(sink)  # some may have been born in the meantime
             joined = await self._join(
-                sink, name, start_of(name), pattern.listener, pattern=pattern.pattern.text
+                sink, name, pattern.start_of(name), pattern.listener, pattern=pattern.pattern.text
             )
             if joined is not None:
                 found.append(joined)
@@ -160,6 +164,8 @@ class Subscriptions:
             listener.joined(joined)
         except BaseException:
             self._detach(subscription)
+            if pattern is None:
+                self._hand_to_a_pattern(sink, channel)
             raise
         if joined.gap is not None:
             sink.traffic.gaps["start"] += 1
@@ -207,7 +213,7 @@ class Subscriptions:
                 pattern.listener.refused(channel, refusal)
             else:
                 attached = self._hub.attach(pattern.sink, channel, pattern.pattern.text)
-                newborn.append((attached, pattern.listener))
+                newborn.append((attached, pattern))
         if not newborn:
             return None
         feed = self._hub.feeds[channel]
@@ -218,19 +224,22 @@ class Subscriptions:
         return feed
 
     async def _begin_all(
-        self, newborn: Sequence[tuple[Subscription, Listener]], start: Start
+        self, newborn: Sequence[tuple[Subscription, PatternSubscription]], start: Start
     ) -> None:
-        for count, (subscription, listener) in enumerate(newborn, start=1):
+        for count, (subscription, pattern) in enumerate(newborn, start=1):
             if count % BREATH == 0:
                 await asyncio.sleep(0)
             if subscription.standing is not Standing.JOINING:
                 continue  # gone in the meantime
             channel = subscription.channel
+            gap = _gap_at_birth(channel, pattern.start_of.places.get(channel), start.position)
             try:
-                listener.joined(Joined(channel, start.position, pattern=subscription.pattern))
+                pattern.listener.joined(
+                    Joined(channel, start.position, gap, pattern=subscription.pattern)
+                )
             except NotifierError as refusal:
                 self._detach(subscription)
-                listener.refused(channel, refusal)
+                pattern.listener.refused(channel, refusal)
             else:
                 self._begin(subscription, start)
 
@@ -238,15 +247,24 @@ class Subscriptions:
         """Somebody listens to an ephemeral channel now, so no birth of it will be told."""
         for pattern in self._patterns.matching(channel):
             if channel not in self._hub.of(pattern.sink):
-                self._run(self._follow(pattern, channel))
+                self._run(self._follow(pattern, channel, Latest()))
 
-    async def _follow(self, pattern: PatternSubscription, channel: str) -> None:
+    def _hand_to_a_pattern(self, sink: Sink, channel: str) -> None:
+        """It could not be joined by name; a pattern that passed it over for that has it now."""
+        pattern = self._patterns.wanting(sink, channel)
+        if pattern is not None:
+            since = pattern.start_of(channel)
+            # It may have been born since: nothing of it may be missed.
+            since = All() if isinstance(since, Latest) else since
+            self._run(self._follow(pattern, channel, since))
+
+    async def _follow(self, pattern: PatternSubscription, channel: str, since: Since) -> None:
         if pattern.sink.closed or channel in self._hub.of(pattern.sink):
             return
         try:
             self._check_room(pattern.sink)
             await self._join(
-                pattern.sink, channel, Latest(), pattern.listener, pattern=pattern.pattern.text
+                pattern.sink, channel, since, pattern.listener, pattern=pattern.pattern.text
             )
         except NotifierError as refusal:
             pattern.listener.refused(channel, refusal)
@@ -254,7 +272,9 @@ class Subscriptions:
     # --- leaving ---
 
     def leave(self, sink: Sink, name: str) -> None:
-        """End the subscription to the channel, or to the pattern and all that it alone brought.
+        """End the subscription to the channel, or to the pattern.
+
+        What another pattern of the sink brings goes on.
 
         :raises NotSubscribed:
         """
@@ -271,7 +291,8 @@ class Subscriptions:
             raise NotSubscribed(
                 f"{name!r} came by the pattern {subscription.pattern}: unsubscribe from that."
             )
-        self._detach(subscription)
+        subscription.presence = False
+        self._release(subscription)
 
     def leave_all(self, sink: Sink) -> None:
         for pattern in list(self._patterns.of(sink).values()):
@@ -281,17 +302,25 @@ class Subscriptions:
 
     def _end(self, pattern: PatternSubscription) -> None:
         self._patterns.remove(pattern)
-        others = [other.pattern for other in self._patterns.of(pattern.sink).values()]
         for subscription in list(self._hub.of(pattern.sink).values()):
             if subscription.pattern == pattern.pattern.text:
-                name = subscription.channel
-                heir = next((other for other in others if other.matches(name)), None)
-                if heir is None:
-                    self._detach(subscription)
-                    continue
-                subscription.pattern = heir.text
-            if pattern.listener.presence and not self._watches(subscription):
-                self._presence.unwatch(subscription.channel, subscription.sink)
+                self._release(subscription)
+            elif pattern.listener.presence:
+                self._unwatch(subscription)
+
+    def _release(self, subscription: Subscription) -> None:
+        """What brought it is over: a pattern that wants it as well has it now, if there is one."""
+        heir = self._patterns.wanting(subscription.sink, subscription.channel)
+        if heir is None:
+            self._detach(subscription)
+        else:
+            subscription.pattern = heir.pattern.text
+            self._unwatch(subscription)
+
+    def _unwatch(self, subscription: Subscription) -> None:
+        """If nothing that its client still follows asks who is on the channel."""
+        if not self._watches(subscription):
+            self._presence.unwatch(subscription.channel, subscription.sink)
 
     def _detach(self, subscription: Subscription) -> None:
         if subscription.standing is Standing.GONE:
@@ -313,6 +342,13 @@ class Subscriptions:
         task = asyncio.create_task(errand)
         self._errands.add(task)
         task.add_done_callback(partial(_landed, self._errands))
+
+
+def _gap_at_birth(channel: str, had: Position | None, head: Position | None) -> Gap | None:
+    """What is lost to a client that had a place in the channel before it was born anew."""
+    if had is None or head is None or had.epoch == head.epoch:
+        return None
+    return Gap(channel, after=had, before=Position(head.epoch, head.offset + 1))
 
 
 def _landed(errands: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:

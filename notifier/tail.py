@@ -101,6 +101,8 @@ class Tail:
     def clear(self, keep_from: int) -> None:
         """History was deleted: drop what was sent already, that is all before ``keep_from``."""
         self._dropped(self.ring.trim(keep_from, everything=True))
+        # Nothing that was read before is to be put before the ring, though it may hold nothing.
+        self._trimmed = True
         self._reaches_floor = False
 
     def _dropped(self, dropped: Prepared | None) -> None:
@@ -135,6 +137,7 @@ class Tail:
             )
             self._unbroken = self.ring.base
             self._floor = start
+        if start.offset <= floor.offset:
             self._floor_time_ms = history.floor_time_ms
         self._reaches_floor = history.complete
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from notifier.channels import Pattern
@@ -13,13 +12,15 @@ from notifier.listener import Joined, Listener
 from notifier.node import Node
 from notifier.notification import Notification
 from notifier.sink import Sink
-from notifier.wire.resume import Latest, Since
+from notifier.wire.resume import Latest, Since, Starts
 from notifier.wire.websocket import NATIVE
 from tests.account import RecordingBroker
 from tests.fakestream import FakeStream
 from tests.frames import FrameParser
 from tests.handloop import HandLoop
 from tests.test_keepalive import FakePeer
+
+FROM_NOW = Starts(Latest())
 
 
 class FakeConnection(FakePeer):
@@ -84,7 +85,7 @@ class Bench:
         self,
         connection: FakeConnection,
         pattern: str,
-        start_of: Callable[[str], Since] = lambda channel: Latest(),
+        start_of: Starts = FROM_NOW,
     ) -> Any:
         return self.loop.create_task(
             self.node.subscribe_pattern(

@@ -12,7 +12,8 @@ from notifier.errors import (
     NotSubscribed,
     TooManySubscriptions,
 )
-from notifier.wire.resume import All, starts
+from notifier.listener import Joined, Listener
+from notifier.wire.resume import All, Starts, starts
 from tests.nodebench import Bench, FakeConnection
 
 
@@ -35,7 +36,7 @@ def test_channels_there_are_joined_and_told_with_their_pattern(bench: Bench) -> 
     for channel in ("b:1", "b:2", "c:1"):
         bench.publish("old", channel)
     connection = bench.connect()
-    task = bench.follow(connection, "b:*", lambda channel: All())
+    task = bench.follow(connection, "b:*", Starts(All()))
     bench.loop.run()
     assert [joined.channel for joined in task.result()] == ["b:1", "b:2"]
     assert connection.joined == task.result()
@@ -83,7 +84,7 @@ def test_channel_that_is_born_while_its_listener_is_being_opened_reaches_both(
 
 def test_channel_that_is_born_while_the_pattern_is_being_joined_comes_once(bench: Bench) -> None:
     connection = bench.connect()
-    task = bench.follow(connection, "b:*", lambda channel: All())
+    task = bench.follow(connection, "b:*", Starts(All()))
     bench.loop.step()
     bench.publish("first", "b:1")
     bench.loop.run()
@@ -204,7 +205,7 @@ def test_client_that_leaves_while_its_pattern_is_joined_is_forgotten(
         bench.publish("one", f"b:{number}")
     bench.broker.pauses = (2, 2)
     connection = bench.connect()
-    task = bench.follow(connection, "b:*", lambda channel: All())
+    task = bench.follow(connection, "b:*", Starts(All()))
     for _ in range(steps):
         bench.loop.step()
     connection.sink.closed = True
@@ -219,8 +220,109 @@ def test_broker_that_is_away_leaves_no_half_pattern(bench: Bench) -> None:
     bench.publish("one", "b:1")
     bench.broker.down = True
     connection = bench.connect()
-    task = bench.follow(connection, "b:*", lambda channel: All())
+    task = bench.follow(connection, "b:*", Starts(All()))
     bench.loop.run()
     assert isinstance(task.exception(), BrokerUnavailable)
     bench.publish("two", "b:2")
     assert bench.forgotten() and connection.joined == []
+
+
+def test_pattern_that_comes_back_after_the_log_was_lost_is_told_the_gap(bench: Bench) -> None:
+    old = bench.publish("old", "b:1").position
+    bench.broker.lose("b:1")
+    connection = bench.connect()
+    starting = starts(f"b:1={old};t=1", ["b:*"], now_ms=1000)
+    task = bench.follow(connection, "b:*", starting)
+    bench.loop.run()
+    (joined,) = task.result()
+    assert joined.gap is not None and joined.gap.after == old
+    bench.publish("new", "b:1")
+    bench.loop.run()
+    assert connection.told() == [("b:1", "new")]
+
+
+def test_channel_born_anew_while_its_pattern_is_joined_has_a_gap_before_it(bench: Bench) -> None:
+    connection = bench.connect()
+    bench.follow(connection, "b:*", starts("b:1=lost:7;t=1", ["b:*"], now_ms=1000))
+    bench.loop.step()
+    first = bench.publish("new", "b:1").position
+    bench.loop.run()
+    (joined,) = connection.joined
+    assert joined.gap is not None
+    assert (str(joined.gap.after), joined.gap.before) == ("lost:7", first)
+    assert connection.told() == [("b:1", "new")]
+
+
+def test_channel_unsubscribed_by_name_goes_on_by_the_pattern(bench: Bench) -> None:
+    connection = bench.connect()
+    bench.subscribe(connection, "b:1", All())
+    bench.loop.run()
+    follow(bench, "b:*", connection)
+    bench.node.unsubscribe(connection.sink, "b:1")
+    bench.publish("one", "b:1")
+    bench.loop.run()
+    assert connection.told() == [("b:1", "one")]
+    bench.node.unsubscribe(connection.sink, "b:*")
+    assert bench.forgotten()
+
+
+def test_channel_whose_join_by_name_failed_comes_by_the_pattern(bench: Bench) -> None:
+    bench.publish("old", "b:1")
+    bench.broker.pauses = (4, 0)
+    bench.broker.down = True
+    connection = bench.connect()
+    by_name = bench.subscribe(connection, "b:1", All())
+    bench.loop.step()
+    by_pattern = bench.follow(connection, "b:*")
+    while not by_name.done():
+        bench.loop.step()
+    bench.broker.down = False
+    bench.loop.run()
+    assert isinstance(by_name.exception(), BrokerUnavailable)
+    by_pattern.result()
+    assert connection.told() == [("b:1", "old")]
+    assert [joined.pattern for joined in connection.joined] == ["b:*"]
+
+
+def test_channels_born_while_the_pattern_is_joined_do_not_break_the_limit(bench: Bench) -> None:
+    for number in range(2):
+        bench.publish("one", f"b:{number}")
+    bench.broker.pauses = (3, 3)
+    connection = bench.connect()
+    task = bench.follow(connection, "b:*", Starts(All()))
+    for number in range(2, 6):
+        bench.loop.step()
+        bench.publish("one", f"b:{number}")
+        assert len(bench.node._hub.of(connection.sink)) <= 3
+    bench.loop.run()
+    assert isinstance(task.exception(), TooManySubscriptions)
+    assert bench.forgotten()
+
+
+def test_pattern_that_is_ended_while_it_is_joined_joins_no_more(bench: Bench) -> None:
+    for number in range(3):
+        bench.publish("one", f"b:{number}")
+    bench.broker.pauses = (2, 2)
+    connection = bench.connect()
+    task = bench.follow(connection, "b:*", Starts(All()))
+    for _ in range(8):
+        bench.loop.step()
+    bench.node.unsubscribe(connection.sink, "b:*")
+    bench.loop.run()
+    task.result()
+    assert len(connection.joined) < 3
+    assert bench.forgotten()
+
+
+def test_newborn_channel_its_listener_refuses_is_let_go_of(bench: Bench) -> None:
+    connection = bench.connect()
+
+    def refuse(joined: Joined) -> None:
+        raise TooManySubscriptions("no more", limit=1)
+
+    connection.listener = Listener(refuse, connection.listener.refused)
+    follow(bench, "b:*", connection)
+    bench.publish("one", "b:1")
+    bench.loop.run()
+    assert connection.refused == [("b:1", TooManySubscriptions)]
+    assert connection.told() == [] and bench.forgotten()

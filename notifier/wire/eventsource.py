@@ -9,14 +9,14 @@ its own could be lost between the two, and its event come twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from notifier.errors import TokenTooLong
 from notifier.notification import Gap, Position, Publication
 from notifier.wire import messages
 from notifier.wire.chunked import bare, chunk
 from notifier.wire.prepared import Format, Prepared
-from notifier.wire.resume import MAX_TOKEN_BYTES, ResumeToken
+from notifier.wire.resume import MAX_TOKEN_BYTES, ResumeToken, part_of, token_of
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 # A comment, for clients that know what it is for, and an event, for scripts in a browser: they
@@ -25,6 +25,8 @@ KEEPALIVE = b':\nevent: keepalive\ndata: {"type":"keepalive"}\n\n'
 
 # Room that is kept in a resume token for offsets to grow.
 OFFSET_DIGITS = 12
+# About what is made for one connection at once: the tokens of many channels are long.
+FIT_BYTES = 1 << 17
 
 # EventSource has an event called error for its own ends, so ours is named otherwise.
 _NAMES = {"error": "refused"}
@@ -84,12 +86,15 @@ class Bookmark:
     def __init__(self, wrap: Callable[[bytes], bytes], now_ms: Callable[[], int]) -> None:
         self._wrap = wrap
         self._now_ms = now_ms
-        self._places: dict[str, Position] = {}
+        # Each channel's part of the token, so that an event makes but its own anew.
+        self._parts: dict[str, str] = {}
+        # Bytes of the longest token they can come to.
+        self._longest = len(str(ResumeToken({}, 10**13)))
 
     @property
     def token(self) -> str:
         """The resume token of now."""
-        return self._token(self._places)
+        return token_of(self._parts.values(), self._now_ms())
 
     def add(self, channel: str, position: Position | None) -> None:
         """The channel is delivered from the position on.
@@ -98,34 +103,37 @@ class Bookmark:
         """
         if position is None:
             return
-        longest = {
-            channel: Position(place.epoch, 10**OFFSET_DIGITS)
-            for channel, place in (self._places | {channel: position}).items()
-        }
-        if len(self._token(longest).encode()) > MAX_TOKEN_BYTES:
-            raise TokenTooLong(
-                f"The resume token of {len(longest)} channels would be over {MAX_TOKEN_BYTES} "
-                "bytes: spread them over several connections, or use a WebSocket.",
-                limit=MAX_TOKEN_BYTES,
-            )
-        self._places[channel] = position
+        if channel not in self._parts:
+            reserved = len(part_of(channel, position.epoch + ":").encode()) + OFFSET_DIGITS + 1
+            if self._longest + reserved > MAX_TOKEN_BYTES:
+                raise TokenTooLong(
+                    f"The resume token of {len(self._parts) + 1} channels can come to over "
+                    f"{MAX_TOKEN_BYTES} bytes (room is kept for their offsets to grow): spread "
+                    "them over several streams, or use a WebSocket.",
+                    limit=MAX_TOKEN_BYTES,
+                )
+            self._longest += reserved
+        self._parts[channel] = part_of(channel, position)
 
     def fit(self, items: Sequence[Prepared], format: Format) -> list[bytes]:
-        places = dict(self._places)
-        frames = []
+        parts = dict(self._parts)
+        frames: list[bytes] = []
+        size = 0
         for prepared in items:
-            if prepared.item.position is None:
-                frames.append(prepared.encoded(format))
-                continue
-            places[prepared.item.channel] = prepared.item.position
-            id_line = f"id: {self._token(places)}\n".encode()
-            frames.append(self._wrap(id_line) + prepared.encoded(format))
+            if size > FIT_BYTES:
+                break
+            data = prepared.encoded(format)
+            position = prepared.item.position
+            if position is not None:
+                parts[prepared.item.channel] = part_of(prepared.item.channel, position)
+                token = token_of(parts.values(), self._now_ms())
+                data = self._wrap(b"id: %b\n" % token.encode()) + data
+            frames.append(data)
+            size += len(data)
         return frames
 
     def sent(self, items: Sequence[Prepared]) -> None:
         for prepared in items:
             if prepared.item.position is not None:
-                self._places[prepared.item.channel] = prepared.item.position
-
-    def _token(self, places: Mapping[str, Position]) -> str:
-        return str(ResumeToken(places, self._now_ms()))
+                channel = prepared.item.channel
+                self._parts[channel] = part_of(channel, prepared.item.position)

@@ -53,7 +53,7 @@ class Tailor(Protocol):
     """Makes bytes of one connection's own from those that all share."""
 
     def fit(self, items: Sequence[Prepared], format: Format) -> list[bytes]:
-        """The frames of these items for the connection, none or more bytes each."""
+        """The frames of the items, or of the first of them, one at least; one may be empty."""
 
     def sent(self, items: Sequence[Prepared]) -> None:
         """These are on their way to the connection."""

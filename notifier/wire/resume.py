@@ -9,7 +9,7 @@ channels and the time it was made.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from notifier.channels import check_channel, is_pattern
@@ -69,8 +69,8 @@ class ResumeToken:
     time_ms: int
 
     def __str__(self) -> str:
-        places = ",".join(f"{channel}={place}" for channel, place in self.positions.items())
-        return f"{places};t={self.time_ms // 1000}.{self.time_ms % 1000:03}"
+        parts = [part_of(channel, place) for channel, place in self.positions.items()]
+        return token_of(parts, self.time_ms)
 
     def since(self, channel: str) -> Since:
         """Where this channel goes on."""
@@ -78,6 +78,16 @@ class ResumeToken:
         if position is not None:
             return After(position)
         return Time(self.time_ms - TOKEN_OVERLAP_MS)
+
+
+def part_of(channel: str, place: Position | str) -> str:
+    """A channel's part of a resume token."""
+    return f"{channel}={place}"
+
+
+def token_of(parts: Iterable[str], time_ms: int) -> str:
+    """The resume token that has these parts."""
+    return f"{','.join(parts)};t={time_ms // 1000}.{time_ms % 1000:03}"
 
 
 def parse_since(text: str, *, now_ms: int) -> Since | ResumeToken:
@@ -99,7 +109,9 @@ def parse_since(text: str, *, now_ms: int) -> Since | ResumeToken:
         return Last(int(count[1]))
     if (token := _TOKEN.fullmatch(text)) is not None:
         milliseconds = int((token[3] or "0").ljust(3, "0")[:3])
-        return ResumeToken(_positions(token[1]), int(token[2]) * 1000 + milliseconds)
+        # One from the future was made before a clock was set back.
+        made_ms = min(int(token[2]) * 1000 + milliseconds, now_ms)
+        return ResumeToken(_positions(token[1]), made_ms)
     for read in (_after, _ago, _time):
         try:
             return read(text, now_ms)
@@ -113,22 +125,37 @@ def parse_since(text: str, *, now_ms: int) -> Since | ResumeToken:
     )
 
 
-def starts(since: str | None, names: Iterable[str], *, now_ms: int) -> Callable[[str], Since]:
-    """Where each channel begins: those named, and those that patterns among the names bring.
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """Where each channel begins: those that were named, and those that patterns bring."""
+
+    since: Since | ResumeToken
+
+    def __call__(self, channel: str) -> Since:
+        if isinstance(self.since, ResumeToken):
+            return self.since.since(channel)
+        return self.since
+
+    @property
+    def places(self) -> Mapping[str, Position]:
+        """Channels that a resume token names, and where in them."""
+        return self.since.positions if isinstance(self.since, ResumeToken) else {}
+
+
+def starts(since: str | None, names: Iterable[str], *, now_ms: int) -> Starts:
+    """What ``since`` means for the channels and patterns.
 
     :raises BadSince: also for one position with several channels: whose would it be?
     """
     wanted = set(names)
     start = Latest() if since is None else parse_since(since, now_ms=now_ms)
-    if isinstance(start, ResumeToken):
-        return start.since
     if isinstance(start, After) and (len(wanted) > 1 or any(map(is_pattern, wanted))):
         raise BadSince(
             "One position can't be the place in several channels: send a resume token, such as "
             f"alerts={start.position},builds=…;t=…",
             field="since",
         )
-    return lambda channel: start
+    return Starts(start)
 
 
 def _after(text: str, now_ms: int) -> Since:
