@@ -21,6 +21,7 @@ ATTACHED = "attached"  # everything is subscribed
 LEAVE = "leave"  # nothing is on its way that was sent before
 
 _REMEMBERED_IDS = 256
+_REMEMBERED_PLACES = 4096
 _MAX_TOKEN_BYTES = 4096  # the server refuses longer ones
 
 
@@ -45,6 +46,8 @@ class Reader:
         self._joined: set[str] = set()  # on the present connection
         self._awaited: set[str] = set()  # patterns that it has not answered about
         self._latest_ms: int | None = None  # the server's time, as far as it has told
+        # Where we were in channels that the server does not know, or not yet.
+        self._left = dict(self._start.places) if self._start is not None else {}
         self._ids: dict[str, int] = {}  # of ephemeral channels -> the connection it came on
 
     def commands(self) -> Iterator[dict[str, Any]]:
@@ -159,9 +162,11 @@ class Reader:
             # One that was born since was heard of over the connection before, and will be here.
             gone = (self._brought_by(channel) & self._known) - self._joined
             self._awaited.discard(channel)
+            self._leave(gone)
             yield self._step(Step(settled=channel, gone=gone))
             return
         self._joined.add(channel)
+        left = self._left.pop(channel, None)
         settled = channel if channel in self._names else None
         if message["position"] is None:
             yield self._step(Step(channel, None, settled=settled))
@@ -171,8 +176,20 @@ class Reader:
         if here is not None and here.covers(place) and not _rolled_back(gap):
             # It begins before the point that the connection before it had reached by now.
             place = here
-        news = None if gap is None else self._news(channel, gap)
+        if gap is not None:
+            news = self._news(channel, gap)
+        else:
+            news = _missed(channel, left if here is None else here, place)
         yield self._step(Step(channel, place, settled=settled), news)
+
+    def _leave(self, channels: Iterable[str]) -> None:
+        """One of them that comes back may be another, or have gone on without us."""
+        for channel in channels:
+            place = self._positions.places.get(channel)
+            if place is not None:
+                self._left[channel] = place
+        while len(self._left) > _REMEMBERED_PLACES:
+            del self._left[next(iter(self._left))]
 
     def _gap(self, message: dict[str, Any]) -> Iterator[Entry]:
         gap = self._news(message["channel"], message)
@@ -208,6 +225,13 @@ def _token(since: str | None) -> Token | None:
         return None if since is None else Token.parse(since)
     except ValueError:
         return None
+
+
+def _missed(channel: str, had: Place | None, place: Place) -> Gap | None:
+    """What the server does not know that we miss, in a channel that now begins at ``place``."""
+    if had is None or had.covers(place):
+        return None
+    return Gap(channel, str(had), str(Place(place.epoch, place.offset + 1)))
 
 
 def _rolled_back(gap: dict[str, Any] | None) -> bool:

@@ -221,6 +221,62 @@ def test_gap_is_told_from_where_we_are() -> None:
     assert asked(reader) == [("a", "f:0")]
 
 
+@pytest.mark.parametrize("since", [None, "p:1=e:50;t=1.000"])
+def test_channel_that_is_born_anew_has_a_gap(since: str | None) -> None:
+    """Its log was lost, and it came to life again while the pattern followed nothing."""
+    reader = begun("p:*", since=since)
+    if since is None:
+        read(reader, subscribed("p:1", "e:50", pattern="p:*"), subscribed("p:*", None))
+    asked(reader)
+    reader.begin()
+    assert read(reader, subscribed("p:*", None, channels=0)) == []
+    birth = subscribed("p:1", "f:0", recovered=True, pattern="p:*")
+    told = read(reader, birth, notification("p:1", "f:1"))
+    assert told == [Gap("p:1", "e:50", "f:1"), "f:1"]
+    asked(reader)
+    reader.begin()
+    assert read(reader, subscribed("p:1", "f:1", pattern="p:*")) == []
+
+
+def test_gap_that_the_server_tells_of_a_lost_log_is_told_once() -> None:
+    reader = begun("p:*")
+    read(reader, subscribed("p:1", "e:50", pattern="p:*"), subscribed("p:*", None))
+    asked(reader)
+    reader.begin()
+    lost = {"after": "e:50", "before": "f:1"}
+    join = subscribed("p:1", "f:0", recovered=False, gap=lost, pattern="p:*")
+    told = read(reader, join, subscribed("p:*", None, channels=1), notification("p:1", "f:1"))
+    assert told == [Gap("p:1", "e:50", "f:1"), "f:1"]
+
+
+def test_channel_that_went_away_and_comes_back_as_it_was_has_no_gap() -> None:
+    reader = begun("p:*")
+    read(reader, subscribed("p:1", "e:5", pattern="p:*"), subscribed("p:*", None))
+    asked(reader)
+    reader.begin()
+    read(reader, subscribed("p:*", None, channels=0))
+    birth = subscribed("p:1", "e:5", pattern="p:*")
+    assert read(reader, birth, notification("p:1", "e:6")) == ["e:6"]
+
+
+def test_channel_that_begins_beyond_where_we_were_has_a_gap() -> None:
+    reader = begun("p:*", since="-5")
+    read(reader, subscribed("p:1", "e:95", pattern="p:*"), notification("p:1", "e:97"))
+    reader.begin()
+    told = read(reader, subscribed("p:1", "e:105", pattern="p:*"), notification("p:1", "e:106"))
+    assert told == [Gap("p:1", "e:97", "e:106"), "e:106"]
+
+
+def test_channels_that_went_away_are_not_remembered_for_ever() -> None:
+    reader = begun("p:*")
+    for number in range(5000):
+        read(reader, subscribed(f"p:{number}", "e:1", pattern="p:*"))
+    asked(reader)
+    reader.begin()
+    read(reader, subscribed("p:*", None, channels=0))
+    assert len(reader._left) == 4096
+
+
 def test_ephemeral_notifications_of_two_connections_are_told_apart_by_id() -> None:
     reader = begun("a", since="latest")
     told = read(reader, subscribed("a", None), *(notification("a", None, id=i) for i in "xxy"))
