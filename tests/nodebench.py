@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from notifier.channels import Pattern
@@ -10,8 +11,9 @@ from notifier.config import NamespaceSettings, Settings
 from notifier.errors import NotifierError
 from notifier.listener import Joined, Listener
 from notifier.node import Node
-from notifier.notification import Notification
+from notifier.notification import Gap, Notification
 from notifier.sink import Sink
+from notifier.wire.prepared import Format, Tailor
 from notifier.wire.resume import Latest, Since, Starts
 from notifier.wire.websocket import NATIVE
 from tests.account import RecordingBroker
@@ -70,9 +72,16 @@ class Bench:
         )
         self.node = Node(settings, self.broker, namespaces, now_ms=lambda: 1000, clock=lambda: 0.0)
 
-    def connect(self) -> FakeConnection:
+    def connect(
+        self,
+        format: Format = NATIVE,
+        *,
+        tailor: Tailor | None = None,
+        on_gap: Callable[[Gap], None] | None = None,
+    ) -> FakeConnection:
         stream = FakeStream(capacity=1000)
-        connection = FakeConnection(self.node.sink(stream, NATIVE, transport="websocket"), stream)
+        sink = self.node.sink(stream, format, transport="websocket", tailor=tailor, on_gap=on_gap)
+        connection = FakeConnection(sink, stream)
         self.node.connected(connection)
         return connection
 

@@ -18,7 +18,7 @@ from notifier.errors import BrokerUnavailable, NoSuchChannel, PresenceOff
 from notifier.members import Member
 from notifier.presence import BREATH, COUNT_SECONDS, Presence
 from notifier.sink import Sink
-from notifier.wire.resume import All, Latest
+from notifier.wire.resume import All, Latest, Starts
 from notifier.wire.websocket import NATIVE
 from tests.fakestream import FakeStream
 from tests.frames import FrameParser
@@ -436,7 +436,7 @@ def subscribe(
     listener = replace(connection.listener, presence=presence)
     if "*" in name:
         coroutine: Any = bench.node.subscribe_pattern(
-            connection.sink, Pattern.parse(name), lambda channel: Latest(), listener
+            connection.sink, Pattern.parse(name), Starts(Latest()), listener
         )
     else:
         coroutine = bench.node.subscribe(connection.sink, name, Latest(), listener)
@@ -620,7 +620,7 @@ def test_broker_that_is_away_lets_nobody_join(bench: Bench) -> None:
         bench.node.subscribe_pattern(
             watcher.sink,
             Pattern.parse("b:*"),
-            lambda channel: All(),
+            Starts(All()),
             replace(watcher.listener, presence=True),
         )
     )

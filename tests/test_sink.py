@@ -166,3 +166,33 @@ def test_who_waits_goes_on_when_all_has_gone(loop: HandLoop) -> None:
     assert not waiting.done(), "a later write is pending"
     read_all(loop, outlet.stream)
     assert waiting.done()
+
+
+def test_a_corked_sink_takes_no_publications_and_its_own_messages_still_leave(
+    loop: HandLoop,
+) -> None:
+    outlet = Outlet(capacity=50)
+    outlet.sink.cork()
+    assert outlet.sink.blocked
+    outlet.sink.write(frame(b"a" * 30))
+    assert outlet.stream.read(100) == frame(b"a" * 30)
+    outlet.sink.uncork()
+    assert not outlet.sink.blocked and outlet.told == ["drained"]
+
+
+def test_uncorked_while_something_is_pending_it_waits_for_that(loop: HandLoop) -> None:
+    outlet = Outlet(capacity=50)
+    outlet.sink.cork()
+    outlet.sink.write(frame(b"a" * 100))
+    outlet.sink.uncork()
+    assert outlet.sink.blocked and outlet.told == ["blocked"]
+    assert read_all(loop, outlet.stream) == frame(b"a" * 100)
+    assert not outlet.sink.blocked and outlet.told == ["blocked", "drained"]
+
+
+def test_what_leaves_while_it_is_corked_does_not_uncork_it(loop: HandLoop) -> None:
+    outlet = Outlet(capacity=50)
+    outlet.sink.cork()
+    outlet.sink.write(frame(b"a" * 100))
+    assert read_all(loop, outlet.stream) == frame(b"a" * 100)
+    assert outlet.sink.blocked and outlet.told == []

@@ -314,6 +314,17 @@ def test_pattern_that_is_ended_while_it_is_joined_joins_no_more(bench: Bench) ->
     assert bench.forgotten()
 
 
+def test_pattern_that_is_ended_before_a_newborn_has_begun_is_told_nothing_of_it(
+    bench: Bench,
+) -> None:
+    connection = follow(bench, "b:*")
+    bench.publish("one", "b:1")
+    bench.node.unsubscribe(connection.sink, "b:*")
+    bench.loop.run()
+    assert connection.joined == [] and connection.told() == []
+    assert bench.forgotten()
+
+
 def test_newborn_channel_its_listener_refuses_is_let_go_of(bench: Bench) -> None:
     connection = bench.connect()
 
