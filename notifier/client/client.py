@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
 from notifier.client.answers import Channel, Page, Presence, Receipt, Summary
-from notifier.client.failures import BadAnswer
+from notifier.client.failures import UNREADABLE, BadAnswer
 from notifier.client.notification import Change, Gap, Notification
 from notifier.client.publisher import Lines, Publisher, new_id
 from notifier.client.requests import Answer, Requests
@@ -203,5 +203,5 @@ class Client:
 def _read(answer: Answer, read: Callable[[Any], T]) -> T:
     try:
         return read(answer.content)
-    except (TypeError, KeyError, ValueError) as error:
+    except UNREADABLE as error:
         raise BadAnswer(f"the server's answer can't be read: {error!r}") from error

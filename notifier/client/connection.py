@@ -15,12 +15,20 @@ from tornado.websocket import (
     websocket_connect,
 )
 
-from notifier.client.failures import BadAnswer, Dismissed, Unreachable, dismisses, refusal
+from notifier.client.failures import (
+    UNREADABLE,
+    BadAnswer,
+    Dismissed,
+    Unreachable,
+    dismisses,
+    refusal,
+)
 from notifier.client.requests import Requests, translated
 
 _PATIENCE = 1.5  # how many of the server's ping intervals may pass without a word
 _ANSWER_TIMEOUT = 10.0
 _FAREWELL = 1.0
+_LONGEST = 366 * 86400.0
 _GRAIN = 0.05  # clocks round
 _MAX_HELD_BYTES = 1024 * 1024
 # The server bounds messages; this bounds what a server that doesn't can make us hold.
@@ -109,10 +117,12 @@ class Connection:
             raise self._lost()
         try:
             message = json.loads(text)
+            if not isinstance(message, dict):
+                raise TypeError("no object")
             if message["type"] == "welcome" and self._watching is None:
-                interval = float(message["ping_interval_ms"]) / 1000
+                interval = seconds(message["ping_interval_ms"])
                 self._watching = asyncio.create_task(self._watch(interval * _PATIENCE))
-        except (ValueError, TypeError, KeyError):
+        except UNREADABLE:
             raise BadAnswer("what came over the WebSocket is no message of a notifier") from None
         return message, len(text)
 
@@ -172,6 +182,14 @@ class Connection:
     def _silence(self) -> float:
         since = self._waiting_since
         return 0.0 if since is None else self._loop.time() - since
+
+
+def seconds(milliseconds: float) -> float:
+    """:raises ValueError, TypeError, OverflowError: the server told no such span."""
+    span = milliseconds / 1000
+    if not 0 <= span <= _LONGEST:
+        raise ValueError(f"{span} s")
+    return span
 
 
 def _close_late(opening: asyncio.Future[WebSocketClientConnection]) -> None:

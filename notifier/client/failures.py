@@ -19,6 +19,12 @@ from typing import Any
 from notifier.client.answers import Summary
 from notifier.errors import NotifierError
 
+# What reading somebody else's JSON can raise: too deep, too large, of another shape.
+UNREADABLE = (
+    *(ArithmeticError, AttributeError, LookupError, RecursionError),
+    *(TypeError, ValueError),
+)
+
 # The same again would fail again (RFC 6455 §7.4.1).
 _PERMANENT_CODES = frozenset({1002, 1007, 1008, 1009})
 # Statuses of proxies and load balancers that pass.
@@ -97,11 +103,26 @@ def refusal(error: Mapping[str, Any]) -> NotifierError:
     facts.pop("ref", None)
     for known in _family(NotifierError):
         if known.code == code:
-            return known(message, **facts)
+            return _with(known(message), facts)
     # Of a newer server: it has a number and behaves like the others.
     members = {"code": code if isinstance(code, int) else 0, "temporary": temporary}
     newer: type[NotifierError] = type("NotifierError", (NotifierError,), members)
-    return newer(message, **facts)
+    return _with(newer(message), facts)
+
+
+def retry_after(problem: Exception) -> float:
+    """Seconds that the server asks us to stay away; what is no such number is none."""
+    told = problem.facts.get("retry_after") if isinstance(problem, NotifierError) else None
+    # A comparison that NaN fails as well.
+    if isinstance(told, int | float) and 0 < told < float("inf"):
+        return min(told, 2.0**31)
+    return 0.0
+
+
+def _with(error: NotifierError, facts: dict[str, Any]) -> NotifierError:
+    """Not as arguments: the server may call a fact what it likes, also ``self``."""
+    error.facts = facts
+    return error
 
 
 def _family(kind: type[NotifierError]) -> Iterator[type[NotifierError]]:

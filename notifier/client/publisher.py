@@ -11,7 +11,7 @@ from typing import Any
 
 from notifier.client.answers import Failure, Summary
 from notifier.client.buffer import Buffer
-from notifier.client.failures import BadAnswer, Interrupted, refusal
+from notifier.client.failures import UNREADABLE, BadAnswer, Interrupted, refusal
 from notifier.client.requests import Requests
 
 # Of one request. They are kept until it is answered, so that it can be sent again.
@@ -106,7 +106,7 @@ class Publisher:
                 failed=before.failed + result["failed"],
                 failures=(before.failures + failures)[:_MAX_FAILURES],
             )
-        except (TypeError, KeyError, IndexError) as error:
+        except UNREADABLE as error:
             raise BadAnswer(f"the server's account of many can't be read: {error!r}") from error
         if self._on_progress is not None:
             self._on_progress(self._summary)

@@ -104,9 +104,10 @@ class Reader:
         self._awaited = {name for name in self._names if is_pattern(name)}
 
     def read(self, message: dict[str, Any]) -> Iterator[Entry]:
-        """
+        """What a message brings. One of no notifier raises something of
+        :data:`~notifier.client.failures.UNREADABLE`.
+
         :raises NotifierError: a channel was refused.
-        :raises ValueError, KeyError, TypeError: it is no message of a notifier.
         """
         match message["type"]:
             case "notification":

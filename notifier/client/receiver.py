@@ -8,8 +8,14 @@ from typing import Any
 
 from notifier.client.backoff import Backoff
 from notifier.client.buffer import Buffer
-from notifier.client.connection import Connection
-from notifier.client.failures import BadAnswer, Unreachable, is_temporary
+from notifier.client.connection import Connection, seconds
+from notifier.client.failures import (
+    UNREADABLE,
+    BadAnswer,
+    Unreachable,
+    is_temporary,
+    retry_after,
+)
 from notifier.client.notification import Change
 from notifier.client.reader import ATTACHED, LEAVE, Entry, Reader
 from notifier.client.requests import Requests
@@ -50,7 +56,7 @@ class Receiver:
                     raise
                 if opened is not None and loop.time() - opened >= _STABLE_AFTER:
                     backoff.reset()
-                wait = backoff.next(getattr(problem, "retry_after", 0.0))
+                wait = backoff.next(retry_after(problem))
                 change = Change("waiting", str(problem), wait)
             await self._buffer.put(Entry(change), 0)
             await asyncio.sleep(wait)
@@ -88,8 +94,7 @@ class Receiver:
                         await self._buffer.put(Entry(Change("waiting", str(problem))), 0)
                     message, size = {"type": "reply", "ref": LEAVE}, 0
                 if message["type"] == "reconnect" and successor is None and self._reconnect:
-                    succeeding = self._succeed(connection, message)
-                    successor = asyncio.create_task(succeeding)
+                    successor = asyncio.create_task(self._succeed(connection, _slot(message)))
                     await self._buffer.put(Entry(Change("moving", "the server is leaving")), 0)
                 elif message.get("ref") == LEAVE and successor is not None:
                     old, connection, successor = connection, await successor, None
@@ -105,14 +110,14 @@ class Receiver:
     async def _take(self, message: dict[str, Any], size: int) -> None:
         try:
             entries = list(self._reader.read(message))
-        except (ValueError, KeyError, TypeError) as error:
-            raise BadAnswer(f"the server sent a message that can't be read: {error!r}") from error
+        except UNREADABLE as error:
+            raise _unreadable(error) from error
         for entry in entries:
             await self._buffer.put(entry, size)
 
-    async def _succeed(self, old: Connection, message: dict[str, Any]) -> Connection:
+    async def _succeed(self, old: Connection, delay: float) -> Connection:
         """The connection that takes over, once all is subscribed there."""
-        await asyncio.sleep(max(0.0, float(message.get("after_ms", 0)) / 1000))
+        await asyncio.sleep(delay)
         backoff = Backoff(_FIRST_DELAY, self._requests.max_delay)
         while True:
             try:
@@ -127,6 +132,18 @@ class Receiver:
             await old.send({"type": "ping", "ref": LEAVE})
         asyncio.get_running_loop().call_later(_FAREWELL, old.abort)
         return connection
+
+
+def _slot(message: dict[str, Any]) -> float:
+    """In how many seconds the server wants us to make the next connection."""
+    try:
+        return seconds(message.get("after_ms", 0))
+    except UNREADABLE as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> BadAnswer:
+    return BadAnswer(f"the server sent a message that can't be read: {error!r}")
 
 
 async def _give_up(successor: asyncio.Task[Connection]) -> None:

@@ -17,7 +17,14 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from notifier import __version__
 from notifier.client.address import Address
 from notifier.client.backoff import Backoff
-from notifier.client.failures import BadAnswer, Unreachable, is_temporary, refusal
+from notifier.client.failures import (
+    UNREADABLE,
+    BadAnswer,
+    Unreachable,
+    is_temporary,
+    refusal,
+    retry_after,
+)
 
 _FIRST_DELAY = 0.25
 _CONNECT_TIMEOUT = 10.0
@@ -103,7 +110,7 @@ class Requests:
             except Exception as problem:
                 if backoff.tries >= self._retries or not is_temporary(problem):
                     raise
-                wait = backoff.next(getattr(problem, "retry_after", 0.0))
+                wait = backoff.next(retry_after(problem))
             await asyncio.sleep(wait)
 
     async def _once(self, request: HTTPRequest) -> Answer:
@@ -119,7 +126,7 @@ class Requests:
             raise problem from error
         try:
             return Answer(json.loads(response.body), response.headers)
-        except ValueError:
+        except UNREADABLE:
             raise _stranger(response, self.address) from None
 
 
@@ -152,7 +159,7 @@ def _refusal(response: HTTPResponse) -> Exception | None:
     """The server's refusal; None if it is somebody else's."""
     try:
         error = dict(json.loads(response.body)["error"])
-    except (ValueError, TypeError, KeyError):
+    except UNREADABLE:
         return None
     text = response.headers.get("Retry-After", "")
     if text.isascii() and text.isdigit():

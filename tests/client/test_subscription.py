@@ -25,7 +25,13 @@ from notifier.client import (
     Subscription,
     Unreachable,
 )
-from notifier.errors import BadChannel, BadSince, TooManySubscriptions
+from notifier.errors import (
+    BadChannel,
+    BadJSON,
+    BadSince,
+    NotifierError,
+    TooManySubscriptions,
+)
 from notifier.server import Server
 from tests.faults import FaultProxy
 from tests.handlers.serving import PATIENCE, serving, until
@@ -502,6 +508,43 @@ async def test_close_that_means_come_back_is_come_back_from() -> None:
         await until(lambda: times >= 3)
 
 
+_SUBSCRIBED = '{"type":"subscribed","channel":"alerts","position":"E:1","recovered":true}\n'
+_ATTACHED = '{"type":"reply","ref":"attached","result":{"time":"2026-11-22T17:24:00.000Z"}}\n'
+
+
+@pytest.mark.parametrize("after_ms", ['"soon"', "1e999", "null", "-1", "9" * 400])
+async def test_slot_that_is_none_is_a_bad_answer(after_ms: str) -> None:
+    class Leaving(tornado.websocket.WebSocketHandler):
+        def open(self) -> None:
+            for line in (_SUBSCRIBED, _ATTACHED):
+                self.write_message(line)
+            self.write_message('{"type":"reconnect","after_ms":' + after_ms + "}")
+
+        def on_message(self, message: str | bytes) -> None:
+            pass
+
+    async with another_server(Leaving) as client:
+        with pytest.raises(BadAnswer):
+            await take(client.subscribe("alerts"), 1)
+
+
+@pytest.mark.parametrize("span", ['"soon"', "1e999", "NaN", "[]", "-5", "9" * 400])
+async def test_span_that_is_none_is_not_waited_for(span: str) -> None:
+    times = 0
+
+    class Refusing(tornado.websocket.WebSocketHandler):
+        def open(self) -> None:
+            nonlocal times
+            times += 1
+            self.write_message('{"type":"error","code":50301,"retry_after":' + span + "}")
+
+        def on_message(self, message: str | bytes) -> None:
+            pass
+
+    async with another_server(Refusing) as client, iterating(client.subscribe("alerts")):
+        await until(lambda: times >= 3)
+
+
 @pytest.mark.parametrize(
     ("said", "error"),
     [
@@ -509,13 +552,22 @@ async def test_close_that_means_come_back_is_come_back_from() -> None:
         ("[]", BadAnswer),
         ("{}", BadAnswer),
         ('{"type":"reply","ref":"attached"}', BadAnswer),
+        ("[" * 100_000 + "]" * 100_000, BadAnswer),
+        ('{"type":"welcome","ping_interval_ms":' + "9" * 400 + "}", BadAnswer),
+        ('{"type":"welcome","ping_interval_ms":NaN}', BadAnswer),
+        ('{"type":"error","code":40001,"message":5,"self":1,"docs":2}', BadJSON),
+        ('{"type":"error","code":[1],"message":null,"message ":1}', NotifierError),
+        (_SUBSCRIBED.replace("}", ',"gap":{"after":5,"before":null}}') + _ATTACHED, BadAnswer),
+        (_SUBSCRIBED.replace(":1", ":" + "9" * 5000) + _ATTACHED, BadAnswer),
         ('{"type":"something new"}', Unreachable),
     ],
+    ids=lambda value: str(value)[:40],
 )
 async def test_another_protocol_is_told_from_ours(said: str, error: type[Exception]) -> None:
     class Babbling(tornado.websocket.WebSocketHandler):
         def open(self) -> None:
-            self.write_message(said)
+            for line in said.splitlines():
+                self.write_message(line)
 
         def on_message(self, message: str | bytes) -> None:
             pass
