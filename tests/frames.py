@@ -1,11 +1,9 @@
-"""Reading what a server sends on a WebSocket, and distrusting it (RFC 6455 §5)."""
+"""WebSocket frames by hand (RFC 6455 §5): a client's as it likes, a server's distrusted."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from notifier.notification import Publication
 from notifier.wire.prepared import Format, Prepared
@@ -13,8 +11,7 @@ from notifier.wire.prepared import Format, Prepared
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     opcode: int
     payload: bytes
 
@@ -66,20 +63,31 @@ class FrameParser:
         return Frame(opcode, payload)
 
 
-def masked(payload: bytes, opcode: int = TEXT) -> bytes:
-    """A frame as a client sends it."""
-    size = len(payload)
-    head = bytes([0x80 | opcode])
-    if size < 126:
-        head += bytes([0x80 | size])
-    elif size < 65536:
-        head += bytes([0x80 | 126]) + size.to_bytes(2)
+def client_frame(
+    payload: bytes,
+    opcode: int = TEXT,
+    *,
+    fin: bool = True,
+    reserved: int = 0,
+    masked: bool = True,
+    size: int | None = None,
+) -> bytes:
+    """A frame as a client sends it (RFC 6455 §5.2); ``size`` claims another length."""
+    length = len(payload) if size is None else size
+    first = (0x80 if fin else 0) | reserved << 4 | opcode
+    bit = 0x80 if masked else 0
+    if length < 126:
+        start = bytes((first, bit | length))
+    elif length < 65536:
+        start = bytes((first, bit | 126)) + length.to_bytes(2)
     else:
-        head += bytes([0x80 | 127]) + size.to_bytes(8)
-    mask = os.urandom(4)
-    stream = (mask * (size // 4 + 1))[:size]
-    covered = (int.from_bytes(payload) ^ int.from_bytes(stream)).to_bytes(size) if size else b""
-    return head + mask + covered
+        start = bytes((first, bit | 127)) + length.to_bytes(8)
+    if not masked:
+        return start + payload
+    mask = b"\x01\x02\x03\x04"
+    repeated = mask * (len(payload) // 4 + 1)
+    scrambled = int.from_bytes(payload) ^ int.from_bytes(repeated[: len(payload)])
+    return start + mask + scrambled.to_bytes(len(payload))
 
 
 # A format for tests of what does not look into frames: an item is its own encoding.

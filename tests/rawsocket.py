@@ -1,14 +1,12 @@
-"""A WebSocket client as plain as can be, and a server to try it on.
+"""A WebSocket client that keeps account, and a server to try it on.
 
-The client sends any bytes, reads as slowly as it is told, and takes nothing for granted: every
-byte goes through :class:`~tests.frames.FrameParser`, every message into an
-:class:`~tests.account.Account`.
+The client reads as slowly as it is told, and takes nothing for granted: every byte goes through
+:class:`~tests.frames.FrameParser`, every message into an :class:`~tests.account.Account`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -24,15 +22,11 @@ from notifier.config import Settings
 from notifier.node import Node, wall_clock_ms
 from notifier.notification import Notification
 from tests.account import Account, RecordingBroker
-from tests.frames import CLOSE, PING, PONG, Frame, FrameParser, masked
+from tests.frames import CLOSE, PING, PONG, Frame, client_frame
+from tests.handlers.serving import RawSocket, open_stream
 
 # Far above what anything here takes on a slow machine: who waits longer waits for nothing.
 PATIENCE = 30.0
-
-_HANDSHAKE = (
-    "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
 
 
 async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
@@ -104,17 +98,15 @@ async def serving(*, send_buffer: int | None = None, **settings: Any) -> AsyncIt
         await node.close()
 
 
-class RawSocket:
-    """A client of a :class:`Service`.
+class AccountedSocket(RawSocket):
+    """A client of a :class:`Service` that keeps account of every message.
 
     :ivar code: of the Close frame that came.
     :ivar ended: nothing more can come: the server hung up.
     """
 
-    def __init__(self, service: Service, connection: socket.socket) -> None:
-        self._socket = connection
-        self._parser = FrameParser()
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, service: Service, *streams: Any) -> None:
+        super().__init__(*streams)
         self.account = Account(service.broker, service.node.now_ms)
         self.pings: deque[bytes] = deque()
         self.pinged = 0
@@ -126,55 +118,42 @@ class RawSocket:
     async def connect(
         cls, service: Service, path: str = "/ws", *, receive_buffer: int | None = None
     ) -> Self:
-        connection = socket.socket()
-        if receive_buffer is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        connection.setblocking(False)
-        loop = asyncio.get_running_loop()
-        await loop.sock_connect(connection, ("127.0.0.1", service.port))
-        client = cls(service, connection)
+        client = cls(service, *await open_stream(service.port, receive_buffer=receive_buffer))
         service.clients.append(client)
-        await client.send(_HANDSHAKE.format(path=path).encode())
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            head += await loop.sock_recv(connection, 1)  # not a byte beyond the head
-        assert head.startswith(b"HTTP/1.1 101 "), head
+        answer = await client.upgrade(path)
+        assert answer.status == 101, answer
         return client
 
     # --- sending ---
-
-    async def send(self, data: bytes) -> None:
-        """Any bytes."""
-        await self._loop.sock_sendall(self._socket, data)
 
     async def command(self, kind: str, **members: Any) -> int:
         """A command of the native protocol; its ``ref``."""
         self._refs += 1
         self.account.expect(self._refs, kind)
-        message = {"type": kind, **members, "ref": self._refs}
-        await self.send(masked(json.dumps(message).encode()))
+        await self.say({"type": kind, **members, "ref": self._refs})
         return self._refs
 
     async def ping(self) -> None:
         payload = b"%d" % self.pinged
         self.pinged += 1
         self.pings.append(payload)
-        await self.send(masked(payload, PING))
+        await self.send(client_frame(payload, PING))
 
     async def say_close(self, code: int = 1000) -> None:
-        await self.send(masked(code.to_bytes(2), CLOSE))
+        await self.send(client_frame(code.to_bytes(2), CLOSE))
 
     # --- receiving ---
 
-    async def read(self, size: int = 1 << 18) -> None:
+    async def read(self, size: int = 1 << 18) -> int:
         """Take at most so many bytes, and account for the frames that are complete with them."""
         try:
-            data = await self._loop.sock_recv(self._socket, size)
+            taken = await super().read(size)
         except ConnectionError:
-            data = b""
-        self.ended = not data
-        for frame in self._parser.feed(data):
-            await self._take(frame)
+            taken = 0
+        self.ended = not taken
+        while self._frames:
+            await self._take(self._frames.popleft())
+        return taken
 
     async def read_until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(PATIENCE):
@@ -190,7 +169,7 @@ class RawSocket:
                 pass
         elif frame.opcode == PING:
             with suppress(ConnectionError):
-                await self.send(masked(frame.payload, PONG))
+                await self.send(client_frame(frame.payload, PONG))
         elif frame.opcode == CLOSE:
             self.code = int.from_bytes(frame.payload[:2])
         else:
@@ -199,7 +178,7 @@ class RawSocket:
     @property
     def whole(self) -> bool:
         """Whether no frame is incomplete."""
-        return not self._parser.inside
+        return not self.parser.inside
 
     def up_to_date(self) -> bool:
         """Whether it has, or was told of, everything there is."""
@@ -207,4 +186,4 @@ class RawSocket:
 
     def close(self) -> None:
         """Hang up without a word."""
-        self._socket.close()
+        self.reset()

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from notifier.notification import Position
-from tests.rawsocket import PATIENCE, RawSocket, Service, serving
+from tests.rawsocket import PATIENCE, AccountedSocket, Service, serving
 
 CLIENTS = 300
 BEFORE, MEANWHILE = 10, 25
@@ -23,7 +23,9 @@ async def publish(service: Service, count: int) -> None:
 async def test_everybody_comes_back_to_what_it_missed_and_history_is_read_once() -> None:
     async with serving() as service:
         path = "/ws?channel=alerts&channel=builds"
-        clients = await asyncio.gather(*(RawSocket.connect(service, path) for _ in range(CLIENTS)))
+        clients = await asyncio.gather(
+            *(AccountedSocket.connect(service, path) for _ in range(CLIENTS))
+        )
         await asyncio.gather(
             *(c.read_until(lambda c=c: len(c.account.places) == 2) for c in clients)
         )
@@ -36,14 +38,14 @@ async def test_everybody_comes_back_to_what_it_missed_and_history_is_read_once()
         await publish(service, MEANWHILE)
         service.broker.reads.clear()
 
-        async def resume(number: int, old: RawSocket) -> tuple[RawSocket, int]:
+        async def resume(number: int, old: AccountedSocket) -> tuple[AccountedSocket, int]:
             # They were cut at different places; each place is another question to history.
             places: dict[str, Position] = {}
             for channel, place in old.account.places.items():
                 assert place is not None
                 places[channel] = Position(place.epoch, place.offset - number % BEFORE)
             token = ",".join(f"{channel}={place}" for channel, place in places.items())
-            client = await RawSocket.connect(service, f"{path}&since={token};t=0")
+            client = await AccountedSocket.connect(service, f"{path}&since={token};t=0")
             await client.read_until(lambda: len(client.account.places) == 2)
             await client.read_until(client.up_to_date)
             return client, 2 * (MEANWHILE + number % BEFORE)

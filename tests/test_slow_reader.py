@@ -8,7 +8,7 @@ import pytest
 
 from notifier.brokers.base import PAGE_BYTES
 from notifier.sink import Sink
-from tests.rawsocket import PATIENCE, RawSocket, Service, serving
+from tests.rawsocket import PATIENCE, AccountedSocket, Service, serving
 
 LARGEST = 3000
 PATH = "/ws?channel=a"
@@ -16,9 +16,9 @@ PATH = "/ws?channel=a"
 pytestmark = pytest.mark.gen_test(timeout=3 * PATIENCE)
 
 
-async def stuck_reader(service: Service) -> tuple[RawSocket, Sink]:
+async def stuck_reader(service: Service) -> tuple[AccountedSocket, Sink]:
     """A client that has subscribed and reads no more, and the server's end of it."""
-    client = await RawSocket.connect(service, PATH, receive_buffer=2048)
+    client = await AccountedSocket.connect(service, PATH, receive_buffer=2048)
     await client.read_until(lambda: client.account.places)
     (sink,) = service.node.connections
     return client, sink
@@ -36,7 +36,7 @@ async def publish_until_blocked(service: Service, sink: Sink) -> None:
 async def test_stuck_reader_costs_one_frame_and_a_page_and_delays_nobody() -> None:
     async with serving(send_buffer=1, stalled_seconds=60.0, feed_size=64) as service:
         _, sink = await stuck_reader(service)
-        fast = [await RawSocket.connect(service, PATH) for _ in range(20)]
+        fast = [await AccountedSocket.connect(service, PATH) for _ in range(20)]
         reading = [asyncio.create_task(client.read_until(client.up_to_date)) for client in fast]
         await asyncio.gather(*reading)
         most = 0

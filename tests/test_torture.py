@@ -11,7 +11,7 @@ import random
 
 import pytest
 
-from tests.rawsocket import PATIENCE, RawSocket, Service, serving
+from tests.rawsocket import PATIENCE, AccountedSocket, Service, serving
 
 CHANNELS = ("a", "b", "c")
 PUBLICATIONS = 600
@@ -26,7 +26,7 @@ async def produce(service: Service, rng: random.Random) -> None:
             await asyncio.sleep(rng.random() * 0.004)
 
 
-async def chatter(client: RawSocket, rng: random.Random, produced: asyncio.Event) -> None:
+async def chatter(client: AccountedSocket, rng: random.Random, produced: asyncio.Event) -> None:
     """Ask for all sorts of answers for as long as there is something to disturb."""
     while not produced.is_set():
         await asyncio.sleep(rng.random() * 0.01)
@@ -52,9 +52,9 @@ async def chatter(client: RawSocket, rng: random.Random, produced: asyncio.Event
 
 async def live(
     service: Service, rng: random.Random, produced: asyncio.Event, *, slow: bool
-) -> RawSocket:
+) -> AccountedSocket:
     path = "/ws?channel=a&channel=b&channel=c"
-    client = await RawSocket.connect(service, path, receive_buffer=2048 if slow else 1 << 18)
+    client = await AccountedSocket.connect(service, path, receive_buffer=2048 if slow else 1 << 18)
     await client.read_until(lambda: len(client.account.places) == 3)
     chatting = asyncio.create_task(chatter(client, rng, produced))
     sizes = [100, 1000, 5000, 65536] if slow else [1 << 18]

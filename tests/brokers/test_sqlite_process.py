@@ -16,15 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.handlers.serving import (
-    CLOSE,
-    TEXT,
-    Process,
-    raw_socket,
-    request,
-    server_process,
-    wire_to,
-)
+from tests.frames import CLOSE, TEXT
+from tests.handlers.serving import Process, raw_socket, request, server_process, wire_to
 
 ROUNDS = 4
 CHANNELS = ("kill:a", "kill:b", "kill:c")

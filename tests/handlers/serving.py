@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from typing import Any
 
 from notifier.config import Settings
 from notifier.server import Server
+from tests.frames import CLOSE, PING, TEXT, Frame, FrameParser, client_frame
 
 CHECKOUT = Path(__file__).parent.parent.parent
 # A deadlock, not slowness: far above what anything here takes on a slow machine.
@@ -148,9 +150,30 @@ class Wire:
         self._writer.close()
 
 
+async def open_stream(
+    port: int, *, receive_buffer: int | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect.
+
+    :param receive_buffer: bytes that the kernel takes while nobody reads; about twice as many
+        more wait in the reader.
+    """
+    connection = socket.socket()
+    if receive_buffer is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    connection.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+    except OSError:
+        connection.close()
+        raise
+    limit = 1 << 16 if receive_buffer is None else receive_buffer
+    return await asyncio.open_connection(sock=connection, limit=limit)
+
+
 @asynccontextmanager
 async def wire_to(port: int) -> AsyncIterator[Wire]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await open_stream(port)
     wire = Wire(reader, writer)
     try:
         yield wire
@@ -200,7 +223,6 @@ async def stored_in(port: int, channel: str) -> list[dict[str, Any]]:
 
 # --- WebSocket by hand ---
 
-TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 HANDSHAKE = {
     "Upgrade": "websocket",
     "Connection": "Upgrade",
@@ -209,53 +231,31 @@ HANDSHAKE = {
 }
 
 
-def client_frame(
-    payload: bytes,
-    opcode: int = TEXT,
-    *,
-    fin: bool = True,
-    reserved: int = 0,
-    masked: bool = True,
-    size: int | None = None,
-) -> bytes:
-    """A frame as a client sends it (RFC 6455 §5.2); ``size`` claims another length."""
-    length = len(payload) if size is None else size
-    first = (0x80 if fin else 0) | reserved << 4 | opcode
-    bit = 0x80 if masked else 0
-    if length < 126:
-        start = bytes((first, bit | length))
-    elif length < 65536:
-        start = bytes((first, bit | 126)) + length.to_bytes(2)
-    else:
-        start = bytes((first, bit | 127)) + length.to_bytes(8)
-    if not masked:
-        return start + payload
-    mask = b"\x01\x02\x03\x04"
-    repeated = mask * (len(payload) // 4 + 1)
-    scrambled = int.from_bytes(payload) ^ int.from_bytes(repeated[: len(payload)])
-    return start + mask + scrambled.to_bytes(len(payload))
-
-
 class RawSocket(Wire):
-    """A WebSocket client that may break every rule."""
+    """A WebSocket client that may break every rule, of a server that may break none."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super().__init__(reader, writer)
+        self.parser = FrameParser()
+        self._frames: deque[Frame] = deque()
 
     async def upgrade(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
         await self.send(head("GET", path, {**HANDSHAKE, **(headers or {})}))
         return await self.answer()
 
-    async def frame(self) -> tuple[int, bytes]:
-        """The next frame: opcode and payload. Raises IncompleteReadError at the end."""
+    async def frame(self) -> Frame:
+        """The next frame. Raises IncompleteReadError at the end."""
         async with asyncio.timeout(PATIENCE):
-            first, second = await self.reader.readexactly(2)
-            assert first & 0x70 == 0, "reserved bits"
-            assert second & 0x80 == 0, "a server does not mask"
-            size = second
-            if size == 126:
-                size = int.from_bytes(await self.reader.readexactly(2))
-            elif size == 127:
-                size = int.from_bytes(await self.reader.readexactly(8))
-            assert first & 0x80, "a server does not fragment"
-            return first & 0x0F, await self.reader.readexactly(size)
+            while not self._frames:
+                if not await self.read():
+                    raise asyncio.IncompleteReadError(b"", None)
+            return self._frames.popleft()
+
+    async def read(self, size: int = 1 << 18) -> int:
+        """Take at most so many bytes; how many there were, none at the end."""
+        data = await self.reader.read(size)
+        self._frames.extend(self.parser.feed(data))
+        return len(data)
 
     async def message(self) -> Any:
         """The next JSON message; pings are passed over."""
@@ -293,7 +293,7 @@ async def raw_socket(
     port: int, path: str = "/ws", headers: Mapping[str, str] | None = None
 ) -> AsyncIterator[RawSocket]:
     """A WebSocket whose handshake has succeeded, and (at ``/ws``) whose welcome has been read."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await open_stream(port)
     raw = RawSocket(reader, writer)
     try:
         answer = await raw.upgrade(path, headers)

@@ -11,10 +11,9 @@ from itertools import pairwise
 import pytest
 
 from notifier.server import Server
+from tests.frames import CLOSE, client_frame
 from tests.handlers.serving import (
-    CLOSE,
     HANDSHAKE,
-    client_frame,
     head,
     raw_socket,
     refused,

@@ -6,16 +6,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from notifier.server import Server
-from tests.handlers.serving import (
-    BINARY,
-    CLOSE,
-    PING,
-    PONG,
-    TEXT,
-    client_frame,
-    raw_socket,
-    until,
-)
+from tests.frames import BINARY, CLOSE, PING, PONG, TEXT, client_frame
+from tests.handlers.serving import raw_socket, until
 
 both = pytest.mark.parametrize("path", ["/echo", "/"])
 

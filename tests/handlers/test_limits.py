@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from notifier.server import Server
+from tests.frames import client_frame
 from tests.handlers.serving import (
     HANDSHAKE,
-    client_frame,
     head,
     raw_socket,
     request,

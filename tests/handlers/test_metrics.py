@@ -20,14 +20,12 @@ from notifier.errors import BrokerUnavailable
 from notifier.notification import Gap, Position
 from notifier.server import Server
 from notifier.wire.websocket import frame
+from tests.frames import CLOSE, TEXT, client_frame
 from tests.handlers.serving import (
-    CLOSE,
     HANDSHAKE,
     PATIENCE,
-    TEXT,
     RawSocket,
     Wire,
-    client_frame,
     head,
     raw_socket,
     request,

@@ -14,13 +14,9 @@ from websockets.exceptions import ConnectionClosed
 
 from notifier.server import Server
 from notifier.wire.resume import ResumeToken
+from tests.frames import BINARY, CLOSE, PING, PONG, client_frame
 from tests.handlers.serving import (
-    BINARY,
-    CLOSE,
     HANDSHAKE,
-    PING,
-    PONG,
-    client_frame,
     raw_socket,
     request,
     serving,

@@ -14,10 +14,10 @@ import pytest
 
 from notifier.config import NamespaceSettings
 from notifier.server import Server
+from tests.frames import TEXT
 from tests.handlers.serving import (
     HANDSHAKE,
     PATIENCE,
-    TEXT,
     RawSocket,
     Wire,
     head,

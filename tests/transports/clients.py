@@ -18,8 +18,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Self
 from urllib.parse import quote, urlencode
 
-from tests.frames import BINARY, CLOSE, PING, PONG, TEXT, Frame, FrameParser, masked
-from tests.handlers.serving import HANDSHAKE, PATIENCE, Answer, Wire, head
+from tests.frames import BINARY, CLOSE, PING, PONG, TEXT, Frame, FrameParser, client_frame
+from tests.handlers.serving import HANDSHAKE, PATIENCE, Answer, Wire, head, open_stream
 from tests.transports.bodies import Bare, Chunks, EventParser, LineParser
 
 Message = dict[str, Any]
@@ -90,15 +90,7 @@ class Client(ABC):
         """:raises Refused:
         :raises Ended: before the server has answered.
         """
-        connection = socket.socket()
-        if receive_buffer is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        connection.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
-        # The reader stops reading from the kernel at twice its limit.
-        limit = 1 << 16 if receive_buffer is None else receive_buffer
-        reader, writer = await asyncio.open_connection(sock=connection, limit=limit)
-        client = cls(Wire(reader, writer), asked)
+        client = cls(Wire(*await open_stream(port, receive_buffer=receive_buffer)), asked)
         try:
             async with asyncio.timeout(PATIENCE):
                 await client._open()
@@ -369,11 +361,11 @@ class WebSocket(Client):
     def _take(self, data: bytes) -> Iterable[Message]:
         for frame in self._frames.feed(data):
             if frame.opcode == PING:
-                self._answer(masked(frame.payload, PONG))
+                self._answer(client_frame(frame.payload, PONG))
                 yield ALIVE
             elif frame.opcode == CLOSE:
                 self._code = int.from_bytes(frame.payload[:2])
-                self._answer(masked(frame.payload[:2], CLOSE))
+                self._answer(client_frame(frame.payload[:2], CLOSE))
             elif frame.opcode != PONG:
                 yield self._message(frame)
 
@@ -424,7 +416,7 @@ class Commands(Native):
         return message
 
     async def command(self, command: Message) -> None:
-        await self.send(masked(json.dumps(command).encode()))
+        await self.send(client_frame(json.dumps(command).encode()))
 
 
 class Raw(WebSocket):

@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.frames import PING, PONG
-from tests.handlers.serving import client_frame
+from tests.frames import PING, PONG, client_frame
 from tests.rawsocket import PATIENCE, Service, serving
 from tests.transports.clients import Asked, Client, Events, Lines, Native
 from tests.transports.transports import Transport, over

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from notifier.wire.raw import WithoutEcho
-from tests.frames import BINARY, TEXT
-from tests.handlers.serving import client_frame
+from tests.frames import BINARY, TEXT, client_frame
 from tests.rawsocket import PATIENCE, Service, serving, until
 from tests.transports.clients import Asked, Client, Ended, Lines, Message, Raw, RawWithoutEcho
 
