@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -27,7 +29,24 @@ class StateFile:
         self._written: str | None = None
         self._token: str | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._failed: asyncio.Event = asyncio.Event()
         self._error: OSError | None = None
+
+    def check(self) -> None:
+        """See whether it can be written, while nothing has come of it yet.
+
+        :raises OSError: it can't.
+        """
+        if self._written is not None:
+            self._replace(self._written)
+        else:
+            descriptor, name = self._beside()
+            try:
+                os.write(descriptor, b"\n")
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+                os.unlink(name)
 
     def load(self) -> str | None:
         """The token; None if there is no file yet.
@@ -83,24 +102,49 @@ class StateFile:
             self.save(self._token)
         except OSError as error:
             self._error = error
+            self._failed.set()
+
+    async def until_failed(self) -> None:
+        """Wait for a write that comes later, and fails.
+
+        :raises OSError: it did.
+        """
+        await self._failed.wait()
+        assert self._error is not None
+        raise self._error
 
     def _write(self) -> None:
         assert self._token is not None
-        folder = self._path.parent
-        descriptor, name = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=folder)
+        self._replace(self._token)
+        self._written = self._token
+
+    def _replace(self, text: str) -> None:
+        descriptor, name = self._beside()
+        path = self._real
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(self._token + "\n")
+                file.write(text + "\n")
                 file.flush()
+                with contextlib.suppress(FileNotFoundError):
+                    os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
                 os.fsync(file.fileno())
-            os.replace(name, self._path)
+            os.replace(name, path)
         except BaseException:
             os.unlink(name)
             raise
         # The name's change as well is to outlive a loss of power.
-        directory = os.open(folder, os.O_RDONLY)
+        directory = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(directory)
         finally:
             os.close(directory)
-        self._written = self._token
+
+    def _beside(self) -> tuple[int, str]:
+        """A new file that can take its place, open, and what it is called."""
+        path = self._real
+        return tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+
+    @property
+    def _real(self) -> Path:
+        """The file itself, where ours is a link to it."""
+        return Path(os.path.realpath(self._path))

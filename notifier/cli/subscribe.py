@@ -23,7 +23,7 @@ from notifier.logs import escape
 if TYPE_CHECKING:
     from notifier.client import Change, Client, Gap, Notification, Subscription
 
-# What is printed again if the machine goes down within it; a command is never run again.
+# What is printed again if the machine goes down within it. Of commands it is one at the most.
 _STATE_PAUSE = 0.2
 
 
@@ -50,7 +50,9 @@ _STATE_PAUSE = 0.2
     "stderr as a gap (with --json, on stdout as well, as an object of type gap). A command of "
     "--exec finds the fields in its environment (NOTIFIER_CHANNEL, NOTIFIER_TITLE, "
     "NOTIFIER_MESSAGE, NOTIFIER_PRIORITY, NOTIFIER_TAGS, NOTIFIER_CLICK, NOTIFIER_DATA and so on) "
-    "and the whole as JSON on stdin; one runs at a time. " + EXIT_CODES,
+    "and the whole as JSON on stdin; one runs at a time. With --state it runs at least once for "
+    "each: again, if it was not over when this ended, or if that could not be written to the file. "
+    + EXIT_CODES,
 )
 @click.argument("channels", nargs=-1, required=True, metavar="CHANNEL|PATTERN…")
 @click.option(
@@ -82,12 +84,17 @@ def command(
     """Show what is published on channels, as it is published."""
     file = None
     if state is not None:
-        # A command must not run twice for one notification, so each is written down.
+        # A command runs at least once for each: again if it was not over, or if that it was could
+        # not be written down. So that is done at once, and tried before the first.
         file = StateFile(state, pause=_STATE_PAUSE if command_line is None else 0)
         try:
             since = file.load() or since
         except (BadState, OSError) as error:
             raise fail(Exit.USAGE, _words(error)) from None
+        try:
+            file.check()
+        except OSError as error:
+            raise fail(Exit.REFUSED, _words(error)) from None
     outlet = _Outlet(as_json) if command_line is None else None
     follower = _Follower(url, channels, outlet, command_line, file, count)
 
@@ -121,15 +128,22 @@ class _Follower:
             return
         iterating = asyncio.create_task(self._iterate(client, since, reconnect))
         closed = asyncio.create_task(self.outlet.until_closed())
+        tasks = [iterating, closed]
+        if self.state is not None:
+            # A command's state is written at once, so this concerns what is printed.
+            tasks.append(asyncio.create_task(self.state.until_failed()))
         try:
-            await asyncio.wait([iterating, closed], return_when=asyncio.FIRST_COMPLETED)
-            if not iterating.done():
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if done == {closed}:
                 raise descriptors.Closed
-            iterating.result()
+            for task in done:
+                task.result()
         finally:
-            for task in (iterating, closed):
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait([iterating, closed])
+            for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(outcome, OSError):
+                    raise outcome  # also where it was its last act to write the state
 
     async def _iterate(self, client: Client, since: str | None, reconnect: bool) -> None:
         from notifier.client import Gap

@@ -327,6 +327,39 @@ def test_state_that_cannot_be_written_is_told(notifier: Run, service: Service) -
     assert "no/such/folder" in done.stderr and "No such file or directory" in done.stderr
 
 
+def test_state_is_tried_before_the_first_command(
+    notifier: Run, service: Service, tmp_path: Path
+) -> None:
+    """Or each start would run the same again."""
+    service.publish("tried", "0")
+    arguments = ("--since", "all", "--state", "no/st", "--exec", "echo >> ran")
+    done = notifier("subscribe", "tried", *arguments, "--url", service.url)
+    assert done.returncode == 1
+    assert "No such file or directory" in done.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+def test_state_that_cannot_be_written_any_more_is_told_at_once(
+    start: Start, service: Service, tmp_path: Path
+) -> None:
+    """Also if nothing comes any more."""
+    folder, away = tmp_path / "folder", tmp_path / "away"
+    folder.mkdir()
+    with start("subscribe", "later", "--state", "folder/st", "--url", service.url) as running:
+        wait_until((folder / "st").exists)
+        number, written = 0, True
+        while written:
+            number += 1
+            service.publish("later", f"this is {number}.")
+            running.until(lambda running, said=f"is {number}.": said in running.out)
+            folder.rename(away)
+            written = f":{number};" in (away / "st").read_text()
+            if written:  # at once; the next one is to wait
+                away.rename(folder)
+        assert running.ended() == 1
+        assert "No such file or directory" in running.err
+
+
 def test_state_that_cannot_be_read_is_told(notifier: Run, tmp_path: Path) -> None:
     (tmp_path / "st").symlink_to("st")
     done = notifier("subscribe", "a", "--state", "st")
