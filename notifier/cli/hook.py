@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,25 +24,32 @@ _FAREWELL = 5.0
 async def run(command: str, n: Notification) -> int:
     """Run the command to its end; its exit code, negative for the signal that ended it.
 
-    Cancelled, it ends the command.
+    Cancelled, it ends the command, with all that the command has started and waits for.
     """
     process = await asyncio.create_subprocess_shell(
-        command, stdin=asyncio.subprocess.PIPE, env=_environment(n)
+        command, stdin=asyncio.subprocess.PIPE, env=_environment(n), process_group=0
     )
     try:
         await process.communicate(json.dumps(dict(n.raw), ensure_ascii=False).encode() + b"\n")
     except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
+        # A signal to the shell alone would leave what it waits for running.
+        _signal(process, signal.SIGTERM)
         try:
             async with asyncio.timeout(_FAREWELL):
                 await process.wait()
         except TimeoutError:
-            process.kill()
+            _signal(process, signal.SIGKILL)
             await process.wait()
         raise
     assert process.returncode is not None
     return process.returncode
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """To its group, which has the number of the shell for as long as that is not waited for."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
 
 
 def _environment(n: Notification) -> dict[str, str]:

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -237,6 +238,24 @@ def test_command_that_reads_nothing_and_huge_fields_do_no_harm(
         *("--url", service.url),
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "cut\n", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_all_of_a_command_ends_with_us(
+    start: Start, service: Service, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Not only its shell: what that waits for as well."""
+    service.publish("steps", "m")
+    fifo = tmp_path / "alive"
+    os.mkfifo(fifo)
+    # The pipe is at its end when the last that has it open has ended.
+    script = "exec 3> alive; echo begun >&3; (sleep 60; echo late >&3); echo later >&3"
+    arguments = ("subscribe", "steps", "--since", "all", "--exec", script)
+    with start(*arguments, "--url", service.url) as running, fifo.open() as alive:
+        assert alive.readline() == "begun\n"
+        assert running.stop(number) == 128 + number
+        assert select.select([alive], [], [], 20)[0]
+        assert alive.read() == ""
 
 
 # --- where it was left ---
