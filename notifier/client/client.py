@@ -152,7 +152,8 @@ class Client:
 
         A plain iterable must not wait for anything, or everything waits with it.
 
-        :param on_progress: is called with the :class:`Summary` so far, again and again.
+        :param on_progress: is called with the :class:`Summary` so far, again and again. What it
+            raises ends the publishing, and is raised as it is.
         :raises Interrupted: the server can't be reached, or the source raised; it tells how far
             it came.
         """

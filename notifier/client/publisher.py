@@ -45,14 +45,26 @@ class Publisher:
     async def publish(self, lines: Lines) -> Summary:
         filling = asyncio.create_task(self._fill(lines))
         try:
-            while (piece := await self._piece()) is not None:
-                await self._send(piece)
+            while await self._advance():
+                if self._on_progress is not None:
+                    self._on_progress(self._summary)  # what it raises is its caller's own
             return self._summary
-        except Exception as error:
-            raise Interrupted(self._summary, error) from error
         finally:
             filling.cancel()
             await asyncio.wait([filling])
+
+    async def _advance(self) -> bool:
+        """Publish some more; whether there was more.
+
+        :raises Interrupted:
+        """
+        try:
+            piece = await self._piece()
+            if piece is not None:
+                await self._send(piece)
+        except Exception as error:
+            raise Interrupted(self._summary, error) from error
+        return piece is not None
 
     async def _fill(self, lines: Lines) -> None:
         try:
@@ -108,8 +120,6 @@ class Publisher:
             )
         except UNREADABLE as error:
             raise BadAnswer(f"the server's account of many can't be read: {error!r}") from error
-        if self._on_progress is not None:
-            self._on_progress(self._summary)
 
 
 def _failure(error: Mapping[str, Any], line: int, number: int) -> Failure:

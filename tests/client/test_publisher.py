@@ -114,6 +114,15 @@ async def test_interruption_tells_how_far_it_came(client: Client, proxy: FaultPr
     assert 0 < caught.value.summary.stored < 5000
 
 
+async def test_mistake_of_who_is_told_is_raised_as_it_is(client: Client, server: Server) -> None:
+    def progress(_: Summary) -> None:
+        raise LookupError("no such column")
+
+    with pytest.raises(LookupError, match="no such column"):
+        await client.publish_many([{"channel": "alerts", "message": "m"}], on_progress=progress)
+    assert await stored(server) == ["m"]
+
+
 async def test_mistake_of_the_source_is_told(client: Client) -> None:
     def source() -> Iterator[dict[str, str]]:
         yield {"channel": "alerts", "message": "m"}
