@@ -93,6 +93,9 @@ class LineStream(Streaming):
                 page = await self.node.channels(Pattern.parse(name), after, None)
                 names |= dict.fromkeys(overview.channel for overview in page.channels)
                 after = page.next
+            # Where the client was, though the log may be lost: of that it must be told.
+            places = filter(Pattern.parse(name).matches, wanted.start_of.places)
+            names |= dict.fromkeys(places)
         return list(names)
 
     def _line(self, message: bytes) -> None:
