@@ -10,6 +10,10 @@ from notifier.errors import BadBody, BodyTooLarge, UnsupportedCoding
 # RFC 9110 §8.4.1; what zlib calls the window says which of its containers is meant.
 _WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 CODINGS = tuple(_WINDOWS)
+# A stream that is so many times larger unpacked is a bomb, once it is larger than this at all: of
+# repeated lines of JSON gzip makes a hundredth.
+MAX_RATIO = 300
+PLAUSIBLE_BYTES = 1 << 20
 # What is unpacked of a streamed body at a time.
 PIECE_BYTES = 1 << 16
 
@@ -51,7 +55,14 @@ class Unpacking:
 
     def __init__(self, coding: str) -> None:
         self._name = _known(coding)
+        self._taken = 0
+        self._given = 0
         self._stream = None if self._name is None else zlib.decompressobj(_WINDOWS[self._name])
+
+    @property
+    def compressed(self) -> bool:
+        """Whether there is one."""
+        return self._stream is not None
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """What is in it, none larger than the data or :data:`PIECE_BYTES`.
@@ -61,8 +72,13 @@ class Unpacking:
         if self._stream is None:
             yield data
             return
+        self._taken += len(data)
         more = False
         while data or more:
+            if self._given > PLAUSIBLE_BYTES + MAX_RATIO * self._taken:
+                raise BadBody(
+                    f"The body unpacks to more than {MAX_RATIO} times its size: no text does."
+                )
             if self._stream.eof:
                 if self._name != "gzip":
                     raise BadBody(f"Something follows the {self._name} stream.")
@@ -74,6 +90,7 @@ class Unpacking:
             # All of the input may have been taken and not all of it given out.
             more = len(piece) == PIECE_BYTES and not self._stream.eof
             data = self._stream.unconsumed_tail or self._stream.unused_data
+            self._given += len(piece)
             if piece:
                 yield piece
 

@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+# What is done in one go before everybody else has a turn.
+TURN_SECONDS = 0.005
+
 
 class InOrder:
     """Runs steps, each begun after the one before it was.
@@ -24,12 +27,17 @@ class InOrder:
     async def __call__(self, steps: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
         """What each of them gives. The first to fail fails all, when all have come to an end."""
         results: list[T] = []
-        waited: list[bool] = []
-        note = asyncio.get_running_loop().call_soon(waited.append, True)
+        loop = asyncio.get_running_loop()
         while self._prompt and len(results) < len(steps):
-            results.append(await steps[len(results)]())
+            waited: list[bool] = []
+            note = loop.call_soon(waited.append, True)
+            until = loop.time() + TURN_SECONDS
+            while not waited and len(results) < len(steps) and loop.time() < until:
+                results.append(await steps[len(results)]())
             self._prompt = not waited
-        note.cancel()
+            note.cancel()
+            if self._prompt and len(results) < len(steps):
+                await asyncio.sleep(0)  # everybody else has a turn
         rest = [step() for step in steps[len(results) :]]
         for result in await asyncio.gather(*rest, return_exceptions=True):
             if isinstance(result, BaseException):

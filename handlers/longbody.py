@@ -32,7 +32,7 @@ from handlers.ndjson import LinePublisher, Tally
 from handlers.publishing import Outcome
 from handlers.query import read_choice
 from notifier import logs
-from notifier.errors import BodyStalled, Draining, NotifierError
+from notifier.errors import BadBody, BodyStalled, Draining, NotifierError
 
 log = logging.getLogger("notifier.http")
 
@@ -131,9 +131,14 @@ class LongBody:
                 remote=request.remote_ip,
             )
         self._over = True
+        if self._unpacking.compressed:
+            # What is still in it may be very much, and is for nobody.
+            self._publisher.halt = BadBody("The client is gone.")
 
     async def _publish(self, chunk: bytes) -> None:
         for piece in self._unpacking.pieces(chunk):
+            if self._publisher.halt is not None:
+                raise self._publisher.halt
             await self._publisher.feed(piece)
             await asyncio.sleep(0)  # a piece may be unpacked without holding a line
 
@@ -146,7 +151,8 @@ class LongBody:
         try:
             await step
         except NotifierError as refusal:
-            self._stop(refusal)
+            if not self._over:
+                self._stop(refusal)
         except StreamClosedError:
             self._stopped = True  # nobody is left to be told
         except Exception as fault:  # noqa: BLE001

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 from collections.abc import Callable
@@ -76,7 +77,8 @@ class Outflow:
                 await asyncio.sleep(0)
         except StreamClosedError:
             # Nobody says goodbye here: hanging up is how a client leaves.
-            self.sink.ended = self.sink.ended or "client"
+            gone = "stalled" if _timed_out(self._stream.error) else "client"
+            self.sink.ended = self.sink.ended or gone
             logs.event(log, logging.INFO, "connection.closed", connection=self.id)
 
     def begin(self, first: bytes = b"") -> None:
@@ -133,6 +135,11 @@ class Outflow:
     def dismiss(self, refusal: type[NotifierError] = Draining) -> None:
         self._node.silence(self.sink)
         self.finish(str(refusal.close_code))
+
+
+def _timed_out(error: BaseException | None) -> bool:
+    """Whether the kernel has given the connection up."""
+    return isinstance(error, OSError) and error.errno == errno.ETIMEDOUT
 
 
 def give_up_after(connection: socket.socket, seconds: float) -> None:

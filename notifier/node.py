@@ -137,6 +137,7 @@ class Node:
             namespaces,
             self._presence,
             limit=settings.max_subscriptions,
+            pattern_limit=settings.max_pattern_channels,
         )
         broker.watch(self._subscriptions)
         self.keepalive = Keepalive(

@@ -11,17 +11,19 @@ from notifier.sink import Sink
 from notifier.wire.resume import Starts
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class PatternSubscription:
     """One connection's wish for all channels of a pattern, present and future.
 
     :param start_of: where those begin that are there already.
+    :param full: one was too many; it has been told, and no newborn joins any more.
     """
 
     pattern: Pattern
     sink: Sink
     start_of: Starts
     listener: Listener
+    full: bool = False
 
 
 class Patterns:

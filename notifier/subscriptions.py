@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections import deque
+from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
@@ -29,7 +30,8 @@ class Subscriptions:
     """Everything that the connections of this node follow; the broker's
     :class:`~notifier.brokers.base.Watcher`.
 
-    :param limit: channels and patterns that one connection may follow.
+    :param limit: channels and patterns that one connection may ask for.
+    :param pattern_limit: channels that patterns may bring to it.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Subscriptions:
         presence: Presence,
         *,
         limit: int,
+        pattern_limit: int,
     ) -> None:
         self._broker = broker
         self._hub = hub
@@ -48,6 +51,9 @@ class Subscriptions:
         self._namespaces = namespaces
         self._presence = presence
         self._limit = limit
+        self._pattern_limit = pattern_limit
+        # Subscriptions to newborn channels that have yet to begin.
+        self._newborn: deque[tuple[Subscription, PatternSubscription, Start]] = deque()
         self._patterns = Patterns()
         self._errands: set[asyncio.Task[None]] = set()
 
@@ -107,7 +113,7 @@ class Subscriptions:
 
     async def _join_all(self, pattern: PatternSubscription) -> list[Joined]:
         sink = pattern.sink
-        states = await self._broker.channels(pattern.pattern, "", self._limit + 1)
+        states = await self._broker.channels(pattern.pattern, "", self._pattern_limit + 1)
         known = [
             *(state.channel for state in states),
             # Where the client was, though its log may be lost: of that it must be told.
@@ -120,7 +126,7 @@ class Subscriptions:
             ),
         ]
         names = [name for name in dict.fromkeys(known) if name not in self._hub.of(sink)]
-        self._check_room(sink, len(names))
+        self._check_pattern_room(sink, len(names))
         found = []
         for count, name in enumerate(names, start=1):
             if count % BREATH == 0:
@@ -129,7 +135,7 @@ class Subscriptions:
                 break  # the client has left, or wants it no more
             if name in self._hub.of(sink):
                 continue  # joined at its birth, or by name
-            self._check_room(sink)  # some may have been born in the meantime
+            self._check_pattern_room(sink)  # some may have been born in the meantime
             joined = await self._join(
                 sink, name, pattern.start_of(name), pattern.listener, pattern=pattern.pattern.text
             )
@@ -193,11 +199,25 @@ class Subscriptions:
             for pattern in self._patterns.of(subscription.sink).values()
         )
 
-    def _check_room(self, sink: Sink, more: int = 1) -> None:
-        if len(self._hub.of(sink)) + len(self._patterns.of(sink)) + more > self._limit:
+    def _check_room(self, sink: Sink) -> None:
+        followed = self._hub.of(sink).values()
+        named = sum(subscription.pattern is None for subscription in followed)
+        if named + len(self._patterns.of(sink)) >= self._limit:
             raise TooManySubscriptions(
                 f"A connection may have {self._limit} subscriptions (setting max_subscriptions).",
                 limit=self._limit,
+            )
+
+    def _check_pattern_room(self, sink: Sink, more: int = 1) -> None:
+        followed = self._hub.of(sink)
+        if len(followed) + more <= self._pattern_limit:
+            return  # without counting
+        brought = sum(subscription.pattern is not None for subscription in followed.values())
+        if brought + more > self._pattern_limit:
+            raise TooManySubscriptions(
+                f"Patterns may bring {self._pattern_limit} channels to a connection (setting "
+                "max_pattern_channels).",
+                limit=self._pattern_limit,
             )
 
     # --- channels that come to life ---
@@ -205,11 +225,13 @@ class Subscriptions:
     def born(self, channel: str, head: Position | None) -> Receiver | None:
         newborn = []
         for pattern in self._patterns.matching(channel):
-            if channel in self._hub.of(pattern.sink):
+            if pattern.full or channel in self._hub.of(pattern.sink):
                 continue
             try:
-                self._check_room(pattern.sink)
+                self._check_pattern_room(pattern.sink)
             except TooManySubscriptions as refusal:
+                # Told once: a flood of channels must not become one of messages.
+                pattern.full = True
                 pattern.listener.refused(channel, refusal)
             else:
                 attached = self._hub.attach(pattern.sink, channel, pattern.pattern.text)
@@ -219,29 +241,43 @@ class Subscriptions:
         feed = self._hub.feeds[channel]
         self._backfill.adopt(feed)
         start = Start(head, cursor=feed.tail.ring.end)
-        # In a while, when the broker has made the feed the channel's receiver.
-        self._run(self._begin_all(newborn, start))
+        # They begin in a while, when the broker has made the feed the channel's receiver.
+        if not self._newborn:
+            self._run(self._begin_newborn())
+        self._newborn.extend((attached, pattern, start) for attached, pattern in newborn)
         return feed
 
-    async def _begin_all(
-        self, newborn: Sequence[tuple[Subscription, PatternSubscription]], start: Start
+    async def _begin_newborn(self) -> None:
+        await asyncio.sleep(0)
+        while self._newborn:
+            for _ in range(min(BREATH, len(self._newborn))):
+                subscription, pattern, start = self._newborn.popleft()
+                try:
+                    self._begin_one(subscription, pattern, start)
+                except Exception as fault:  # noqa: BLE001
+                    # Ours, and one connection's: the others are not to wait for ever.
+                    subscription.sink.abort("fault")
+                    loop = asyncio.get_running_loop()
+                    context = {"message": "a newborn channel was not begun", "exception": fault}
+                    loop.call_exception_handler(context)
+            await asyncio.sleep(0)
+
+    def _begin_one(
+        self, subscription: Subscription, pattern: PatternSubscription, start: Start
     ) -> None:
-        for count, (subscription, pattern) in enumerate(newborn, start=1):
-            if count % BREATH == 0:
-                await asyncio.sleep(0)
-            if subscription.standing is not Standing.JOINING:
-                continue  # gone in the meantime
-            channel = subscription.channel
-            gap = _gap_at_birth(channel, pattern.start_of.places.get(channel), start.position)
-            try:
-                pattern.listener.joined(
-                    Joined(channel, start.position, gap, pattern=subscription.pattern)
-                )
-            except NotifierError as refusal:
-                self._detach(subscription)
-                pattern.listener.refused(channel, refusal)
-            else:
-                self._begin(subscription, start)
+        if subscription.standing is not Standing.JOINING:
+            return  # gone in the meantime
+        channel = subscription.channel
+        gap = _gap_at_birth(channel, pattern.start_of.places.get(channel), start.position)
+        try:
+            pattern.listener.joined(
+                Joined(channel, start.position, gap, pattern=subscription.pattern)
+            )
+        except NotifierError as refusal:
+            self._detach(subscription)
+            pattern.listener.refused(channel, refusal)
+        else:
+            self._begin(subscription, start)
 
     def _bring_followers(self, channel: str) -> None:
         """Somebody listens to an ephemeral channel now, so no birth of it will be told."""
@@ -262,7 +298,7 @@ class Subscriptions:
         if pattern.sink.closed or channel in self._hub.of(pattern.sink):
             return
         try:
-            self._check_room(pattern.sink)
+            self._check_pattern_room(pattern.sink)
             await self._join(
                 pattern.sink, channel, since, pattern.listener, pattern=pattern.pattern.text
             )

@@ -59,7 +59,11 @@ class Bench:
         settings = Settings(
             max_connections=2,
             max_subscriptions=max_subscriptions,
-            **{"namespaces": {"now": NamespaceSettings(history_size=0)}, **more},
+            **{
+                "max_pattern_channels": 3,
+                "namespaces": {"now": NamespaceSettings(history_size=0)},
+                **more,
+            },
         )
         namespaces = settings.channel_namespaces()
         self.broker = RecordingBroker(

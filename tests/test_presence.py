@@ -411,6 +411,7 @@ def test_watcher_that_does_not_read_is_cut_off_and_the_others_hear_all(hall: Hal
 def bench() -> Iterator[Bench]:
     bench = Bench(
         max_subscriptions=6,
+        max_pattern_channels=6,
         presence=True,
         presence_members=MOST,
         namespaces={

@@ -179,7 +179,12 @@ class Settings(BaseSettings):
         "Replies a client may leave unread before its connection is closed.",
         ge=1,
     )
-    max_subscriptions: int = _setting("Limits", 128, "Subscriptions of one connection.", ge=1)
+    max_subscriptions: int = _setting(
+        "Limits", 128, "Channels and patterns one connection may subscribe to.", ge=1
+    )
+    max_pattern_channels: int = _setting(
+        "Limits", 1000, "Channels that patterns may bring to one connection.", ge=1
+    )
     max_connections: int = _setting("Limits", 15_000, "WebSocket connections of this node.", ge=1)
     max_channels: int = _setting("Limits", 100_000, "Channels the broker keeps.", ge=1)
     max_idempotency_keys: int = _setting(

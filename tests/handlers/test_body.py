@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.body import PIECE_BYTES, Unpacking
+from handlers.body import MAX_RATIO, PIECE_BYTES, PLAUSIBLE_BYTES, Unpacking
 from notifier.errors import BadBody, UnsupportedCoding
 
 
@@ -65,8 +65,17 @@ def test_another_coding_is_refused_before_anything_is_read() -> None:
         Unpacking("br")
 
 
-def test_little_that_becomes_much_is_given_out_in_pieces() -> None:
+def test_little_that_becomes_much_is_given_out_in_pieces_and_too_much_is_refused() -> None:
     packed = gzip.compress(b"0" * 100_000_000)
-    assert len(packed) < 200_000
-    sizes = [len(piece) for piece in Unpacking("gzip").pieces(packed)]
-    assert (sum(sizes), max(sizes)) == (100_000_000, PIECE_BYTES)
+    sizes: list[int] = []
+    with pytest.raises(BadBody, match=f"{MAX_RATIO} times"):
+        for piece in Unpacking("gzip").pieces(packed):
+            sizes.append(len(piece))
+    assert max(sizes) == PIECE_BYTES
+    assert sum(sizes) <= PLAUSIBLE_BYTES + MAX_RATIO * len(packed) + PIECE_BYTES
+
+
+def test_lines_that_are_all_alike_are_no_bomb() -> None:
+    whole = b'{"channel":"load","message":"the same line over and over","priority":3}\n' * 100_000
+    packed = gzip.compress(whole)
+    assert unpack("gzip", packed) == whole
