@@ -26,23 +26,31 @@ async def run(command: str, n: Notification) -> int:
 
     Cancelled, it ends the command, with all that the command has started and waits for.
     """
-    process = await asyncio.create_subprocess_shell(
-        command, stdin=asyncio.subprocess.PIPE, env=_environment(n), process_group=0
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_shell(
+            command, stdin=asyncio.subprocess.PIPE, env=_environment(n), process_group=0
+        )
     )
     try:
+        # Shielded: cancelled while it starts, asyncio would kill the shell alone.
+        process = await asyncio.shield(starting)
         await process.communicate(json.dumps(dict(n.raw), ensure_ascii=False).encode() + b"\n")
     except BaseException:
-        # A signal to the shell alone would leave what it waits for running.
-        _signal(process, signal.SIGTERM)
-        try:
-            async with asyncio.timeout(_FAREWELL):
-                await process.wait()
-        except TimeoutError:
-            _signal(process, signal.SIGKILL)
-            await process.wait()
+        await _end(await starting)
         raise
     assert process.returncode is not None
     return process.returncode
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    # A signal to the shell alone would leave what it waits for running.
+    _signal(process, signal.SIGTERM)
+    try:
+        async with asyncio.timeout(_FAREWELL):
+            await process.wait()
+    except TimeoutError:
+        _signal(process, signal.SIGKILL)
+        await process.wait()
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

@@ -249,7 +249,7 @@ def test_all_of_a_command_ends_with_us(
     fifo = tmp_path / "alive"
     os.mkfifo(fifo)
     # The pipe is at its end when the last that has it open has ended.
-    script = "exec 3> alive; echo begun >&3; (sleep 60; echo late >&3); echo later >&3"
+    script = "exec 3> alive; (echo begun >&3; sleep 60; echo late >&3); echo later >&3"
     arguments = ("subscribe", "steps", "--since", "all", "--exec", script)
     with start(*arguments, "--url", service.url) as running, fifo.open() as alive:
         assert alive.readline() == "begun\n"
