@@ -51,8 +51,8 @@ _STATE_PAUSE = 0.2
     "--exec finds the fields in its environment (NOTIFIER_CHANNEL, NOTIFIER_TITLE, "
     "NOTIFIER_MESSAGE, NOTIFIER_PRIORITY, NOTIFIER_TAGS, NOTIFIER_CLICK, NOTIFIER_DATA and so on) "
     "and the whole as JSON on stdin; one runs at a time; one that fails is told with its exit "
-    "code, and counts as run. With --state it runs at least once for each: again, if it was not over when this ended, or if that could not be written to the file. "
-    + EXIT_CODES,
+    "code, and counts as run. With --state it runs at least once for each: again, if it was not "
+    "over when this ended, or if that could not be written to the file. " + EXIT_CODES,
 )
 @click.argument("channels", nargs=-1, required=True, metavar="CHANNEL|PATTERN…")
 @click.option(
