@@ -302,8 +302,9 @@ async def test_reader_that_was_cut_off_for_its_slowness_comes_back_and_loses_not
         notifier.client.connect(proxy.url, max_delay=0.02) as client,
     ):
         proxy.target_port = server.port
+        # More than the kernel's buffers on both sides of the proxy grow to.
         for number in range(200):
-            await client.publish("alerts", f"{number} " + "x" * 60_000)
+            await client.publish("alerts", f"{number} " + "x" * 200_000)
         async with client.subscribe(
             "alerts", since="all", on_change=changes.append
         ) as subscription:
