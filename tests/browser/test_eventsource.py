@@ -141,6 +141,7 @@ def test_gap_is_told_after_history_was_trimmed(follow: Follow) -> None:
 def test_draining_server_sends_it_elsewhere(follow: Follow) -> None:
     with Server("--drain-seconds", "1") as old, FaultProxy(old.port) as proxy, Server() as new:
         page = follow(proxy.url, "/events?channel=alerts")
+        wait_for(page, "subscribed", "alerts")
         publish(old, ("alerts",), times=1)
         wait_for(page, "message", "alerts", 1)
         publish(new, ("alerts",), times=2)
