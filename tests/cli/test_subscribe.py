@@ -157,6 +157,8 @@ def test_lost_connection_is_told_and_made_again(start: Start, service: Service) 
     with FaultProxy(service.port) as proxy:
         with start("subscribe", "lost", "--url", proxy.url) as running:
             service.wait_for_subscriber("lost")
+            service.publish("lost", "before")
+            running.until(lambda running: "before" in running.out)  # it knows that it is there
             proxy.cut()
             service.publish("lost", "meanwhile")
             running.until(lambda running: "connected again" in running.err)
@@ -165,6 +167,8 @@ def test_lost_connection_is_told_and_made_again(start: Start, service: Service) 
             assert running.stop() == 130
         with start("subscribe", "once", "--url", proxy.url, "--no-reconnect") as running:
             service.wait_for_subscriber("once")
+            service.publish("once", "before")
+            running.until(lambda running: "before" in running.out)
             proxy.cut()
             assert running.ended() == 3
             assert running.err == "error: the connection was lost\n"
