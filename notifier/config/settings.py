@@ -185,7 +185,9 @@ class Settings(BaseSettings):
     max_pattern_channels: int = _setting(
         "Limits", 1000, "Channels that patterns may bring to one connection.", ge=1
     )
-    max_connections: int = _setting("Limits", 15_000, "WebSocket connections of this node.", ge=1)
+    max_connections: int = _setting(
+        "Limits", 15_000, "Clients connected to this node: WebSockets and streams.", ge=1
+    )
     max_channels: int = _setting("Limits", 100_000, "Channels the broker keeps.", ge=1)
     max_idempotency_keys: int = _setting(
         "Limits", 200_000, "Idempotency keys remembered; the oldest are forgotten first.", ge=1
