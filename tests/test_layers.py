@@ -25,7 +25,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     # 3: the log and its readers
     frozenset({"brokers", "feed", "hub", "sink", "keepalive"})
     | {"backfill", "lane", "ring", "tail", "subscription", "subscriptions"}
-    | {"listener", "patterns", "presence"},
+    | {"listener", "patterns", "presence", "errands"},
     # 4: the use cases
     frozenset({"node", "client", "drain"}),
     # 5
@@ -159,7 +159,7 @@ def broken_by_import(source: Source, floor: int, item: Import) -> Iterator[tuple
             yield item.line, f"handlers talk to the node, not to {item.name}"
         if room == "handlers" and source.room not in ("handlers", "server"):
             yield item.line, "server.py alone imports handlers"
-    if top == "redis" and not source.name.startswith("notifier.brokers.redis"):
+    if top in ("redis", "hiredis") and not source.name.startswith("notifier.brokers.redis"):
         yield item.line, "redis appears only in brokers/redis/"
     if top == "tornado" and source.room not in TORNADO_ROOMS:
         yield item.line, "tornado appears only in handlers/, server.py and client.py"

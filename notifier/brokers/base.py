@@ -15,7 +15,8 @@ else is promised):
 5. A broker that can't do its work raises :class:`~notifier.errors.BrokerUnavailable`, and says
    why in :attr:`Broker.trouble`.
 6. The watcher is asked who wants a channel before the first publication of its epoch is
-   delivered; in an ephemeral channel, before each that has no receiver.
+   delivered; in an ephemeral channel that matches a pattern it follows, before each that has no
+   receiver.
 
 ``tests/brokers/contract.py`` holds every broker to this.
 """
@@ -120,6 +121,16 @@ class Broker(Protocol):
 
     def watch(self, watcher: Watcher) -> None:
         """From now on, ask it who wants a newborn channel."""
+
+    async def follow(self, pattern: Pattern) -> None:
+        """Ask it also of ephemeral channels that match and that nobody here listens to.
+
+        As often as it is called, so often :meth:`unfollow` must be, to end that.
+
+        :raises BrokerUnavailable: then it need not be.
+        """
+
+    def unfollow(self, pattern: Pattern) -> None: ...
 
     async def history(
         self,

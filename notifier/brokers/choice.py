@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from notifier.brokers.memory import MemoryBroker
 from notifier.brokers.sqlite.broker import SqliteBroker
 from notifier.channels import Namespaces
 from notifier.config import Settings
+from notifier.config.redisurl import SCHEMES, RedisURL
 
 
 def broker_of(settings: Settings, namespaces: Namespaces, now_ms: Callable[[], int]) -> Broker:
@@ -36,4 +38,21 @@ def broker_of(settings: Settings, namespaces: Namespaces, now_ms: Callable[[], i
                 max_unwritten_bytes=settings.max_unwritten_bytes,
                 now_ms=now_ms,
             )
+    if scheme in SCHEMES:
+        # Imported where it is wanted: a process alone need not load redis-py.
+        from notifier.brokers.redis.broker import RedisBroker
+
+        return RedisBroker(
+            RedisURL.parse(settings.broker),
+            namespaces,
+            node=secrets.token_hex(4),
+            prefix=settings.redis_prefix,
+            timeout=settings.redis_timeout,
+            linger=settings.redis_linger,
+            wait_replicas=settings.redis_wait_replicas,
+            max_channels=settings.max_channels,
+            max_unwritten_bytes=settings.max_unwritten_bytes,
+            idempotency_ttl=settings.idempotency_ttl,
+            now_ms=now_ms,
+        )
     raise AssertionError(f"{settings.broker} is no setting's value")

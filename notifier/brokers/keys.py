@@ -7,6 +7,8 @@ from collections import OrderedDict
 from notifier.brokers.base import Idempotency, Receipt
 from notifier.errors import IdempotencyConflict
 
+REUSED = "This idempotency key (or id) was used before, with another body."
+
 
 def repeat(idempotency: Idempotency, fingerprint: bytes, receipt: Receipt) -> Receipt:
     """The answer to a key that is known.
@@ -14,9 +16,7 @@ def repeat(idempotency: Idempotency, fingerprint: bytes, receipt: Receipt) -> Re
     :raises IdempotencyConflict: its first use had another fingerprint.
     """
     if fingerprint != idempotency.fingerprint:
-        raise IdempotencyConflict(
-            "This idempotency key (or id) was used before, with another body."
-        )
+        raise IdempotencyConflict(REUSED)
     return Receipt(receipt.id, receipt.position, repeated=True)
 
 

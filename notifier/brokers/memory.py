@@ -189,6 +189,11 @@ class MemoryBroker:
     def watch(self, watcher: Watcher) -> None:
         self._watcher = watcher
 
+    async def follow(self, pattern: Pattern) -> None:
+        """Nothing to do: all that is published is known here."""
+
+    def unfollow(self, pattern: Pattern) -> None: ...
+
     def _announce_birth(self, channel: str, head: Position | None) -> None:
         receiver = None if self._watcher is None else self._watcher.born(channel, head)
         if receiver is not None and self._receivers.get(channel) is not receiver:

@@ -24,9 +24,11 @@ from pydantic_settings import (
 )
 
 from notifier.channels import Namespace, Namespaces
+from notifier.config import redisurl
 from notifier.config.values import (
     DURATION,
     FROM_JSON,
+    BrokerURL,
     Duration,
     HostNames,
     NamespaceName,
@@ -37,7 +39,15 @@ from notifier.config.values import (
 
 PREFIX = "NOTIFIER_"
 # How the URL of each kind of broker is written.
-_BROKERS = {"memory": "memory:", "sqlite": "sqlite:PATH"}
+_BROKERS = {
+    "memory": "memory:",
+    "sqlite": "sqlite:PATH",
+    "redis": "redis://HOST",
+    "unix": "unix:///PATH",
+    "redis+sentinel": "redis+sentinel://HOST/MASTER",
+    "redis+cluster": "redis+cluster://HOST",
+    "rediss": "rediss:// and so on, with TLS",
+}
 
 _KiB, _MiB = 1024, 1024 * 1024
 _DAY = 86400.0
@@ -102,11 +112,41 @@ class Settings(BaseSettings):
         "Network", (), "Origins of other sites whose pages may use this server."
     )
 
-    broker: str = _setting(
+    broker: BrokerURL = _setting(
         "Broker",
         "memory:",
         "URL of the broker: memory: keeps everything inside this process, sqlite:PATH in a file "
-        "that outlives it, such as sqlite:/var/lib/notifier/notifier.db.",
+        "that outlives it, such as sqlite:/var/lib/notifier/notifier.db; redis://HOST joins nodes "
+        "(also rediss://, unix://, redis+sentinel://HOST/MASTER, redis+cluster://HOST).",
+    )
+    redis_prefix: str = _setting(
+        "Broker",
+        "notifier",
+        "What this service's keys in Redis begin with; nodes of one service have the same.",
+        pattern=r"^[0-9A-Za-z_.-]{1,50}$",
+    )
+    redis_timeout: Duration = _setting(
+        "Broker",
+        3.0,
+        "How long an answer of Redis may take, and how long publishing is tried before it is "
+        "refused.",
+        ge=0.1,
+        le=60,
+    )
+    redis_linger: Duration = _setting(
+        "Broker",
+        10.0,
+        "How long a node still hears a channel in Redis after its last subscriber has left.",
+        ge=0,
+        le=3600,
+    )
+    redis_wait_replicas: int = _setting(
+        "Broker",
+        0,
+        "Replicas of Redis that must have a publication before it is acknowledged (WAIT); not in a "
+        "Cluster.",
+        ge=0,
+        le=10,
     )
 
     history_size: int = _setting(
@@ -276,6 +316,9 @@ class Settings(BaseSettings):
     @classmethod
     def _known_broker(cls, url: str) -> str:
         scheme, colon, rest = url.partition(":")
+        if colon and scheme in redisurl.SCHEMES:
+            redisurl.RedisURL.parse(url)
+            return url
         if not colon or scheme not in _BROKERS:
             known = ", ".join(_BROKERS.values())
             raise ValueError(f"no broker of this kind is known; supported: {known}")
@@ -285,6 +328,16 @@ class Settings(BaseSettings):
                 "sqlite:/var/lib/notifier/notifier.db"
             )
         return url
+
+    @field_validator("redis_wait_replicas")
+    @classmethod
+    def _replicas_of_one_master(cls, replicas: int, info: ValidationInfo) -> int:
+        if replicas and "+cluster:" in info.data.get("broker", ""):
+            raise ValueError(
+                "this is for one master with replicas; in a Cluster, set min-replicas-to-write in "
+                "Redis"
+            )
+        return replicas
 
     def channel_namespaces(self) -> Namespaces:
         """The namespaces, each with what it does not set itself taken from the node."""

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
+from notifier.config.redisurl import without_password
 from notifier.config.settings import (
     PREFIX,
     NamespaceSettings,
@@ -169,6 +170,8 @@ def _describe(
     if is_list(field) and inner:
         return f"{origin.quote(key, details['input'])}: {rule}"
     value = details["input"] if inner else values.get(key, details["input"])
+    if isinstance(value, str):
+        value = without_password(value)
     return f"{origin.quote('.'.join(location), value)}: {rule}"
 
 

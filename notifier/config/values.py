@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
 from notifier.channels import check_channel
+from notifier.config.redisurl import without_password
 from notifier.config.sizes import format_size, parse_size
 from notifier.durations import parse_duration
 from notifier.errors import BadChannel
@@ -100,10 +102,18 @@ def _namespace_name(name: str) -> str:
     return name
 
 
+@dataclass(frozen=True, slots=True)
+class HoldsPassword:
+    """A URL whose password is not to be shown."""
+
+
 DURATION = BeforeValidator(_duration)
 SIZE = BeforeValidator(_size)
 _LIST = BeforeValidator(_separated)
 
+_WITH_PASSWORD = HoldsPassword()
+
+BrokerURL = Annotated[str, _WITH_PASSWORD]
 Duration = Annotated[float, DURATION]
 Size = Annotated[int, SIZE]
 HostNames = Annotated[tuple[Annotated[str, AfterValidator(_host_name)], ...], _LIST]
@@ -145,6 +155,8 @@ def write_value(field: FieldInfo, value: Any) -> Any:
         return _format_duration(value)
     if SIZE in field.metadata:
         return format_size(value)
+    if _WITH_PASSWORD in field.metadata:
+        return without_password(value)
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
         return {name: write_value(fields[name], getattr(value, name)) for name in fields}

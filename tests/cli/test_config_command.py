@@ -74,6 +74,6 @@ def test_check_refuses_a_bad_file_and_says_all_that_is_wrong(notifier: Run, tmp_
 def test_serve_refuses_bad_settings_before_it_starts(notifier: Run) -> None:
     done = notifier("serve", "--port", "http")
     assert (done.returncode, done.stderr) == (2, "error: --port http: must be a whole number\n")
-    done = notifier("serve", "--broker", "redis://h")
+    done = notifier("serve", "--broker", "nats://h")
     assert done.returncode == 2
     assert "supported: memory:" in done.stderr

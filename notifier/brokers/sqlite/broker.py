@@ -195,6 +195,11 @@ class SqliteBroker:
     def watch(self, watcher: Watcher) -> None:
         self._watcher = watcher
 
+    async def follow(self, pattern: Pattern) -> None:
+        """Nothing to do: all that is published is known here."""
+
+    def unfollow(self, pattern: Pattern) -> None: ...
+
     async def history(
         self,
         channel: str,

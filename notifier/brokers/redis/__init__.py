@@ -1,0 +1,1 @@
+"""Nodes joined by Redis: streams keep the truth, pub/sub is the doorbell."""

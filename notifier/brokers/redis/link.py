@@ -1,0 +1,160 @@
+"""One connection that hears doorbells (RESP2 in push mode).
+
+By hand, on ``asyncio.Protocol`` and hiredis: a message costs a fraction of what redis-py's PubSub
+takes for it (ADR 0004).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+
+import hiredis
+
+from notifier.brokers.redis.topology import Shard
+
+_MESSAGES = frozenset({b"message", b"smessage", b"pmessage"})
+_CONFIRMATIONS = frozenset({b"subscribe", b"ssubscribe", b"psubscribe"})
+
+
+class Link(asyncio.Protocol):
+    """What comes in is told at once; nothing is awaited.
+
+    :param on_message: told what was subscribed to, the doorbell that rang, and the message.
+    :param on_confirmed: told which doorbell, or pattern, is heard from now on.
+    :param on_ended: told which sharded one is heard no more: we asked, or its slot has moved.
+    :param on_moved: told that one asked for is on another shard.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_message: Callable[[bytes, bytes, bytes], None],
+        on_confirmed: Callable[[bytes], None],
+        on_ended: Callable[[bytes], None],
+        on_moved: Callable[[], None],
+    ) -> None:
+        self._on_message = on_message
+        self._on_confirmed = on_confirmed
+        self._on_ended = on_ended
+        self._on_moved = on_moved
+        self._reader = hiredis.Reader()
+        self._transport: asyncio.Transport | None = None
+        # Answers to what was asked before it began to listen.
+        self._answers: list[asyncio.Future[object]] = []
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @classmethod
+    async def connect(
+        cls,
+        shard: Shard,
+        *,
+        tls: ssl.SSLContext | None,
+        username: str | None,
+        password: str | None,
+        name: str,
+        on_message: Callable[[bytes, bytes, bytes], None],
+        on_confirmed: Callable[[bytes], None],
+        on_ended: Callable[[bytes], None],
+        on_moved: Callable[[], None],
+    ) -> Link:
+        """:param name: under which Redis lists it.
+        :raises OSError:
+        """
+        loop = asyncio.get_running_loop()
+
+        def make() -> Link:
+            return cls(
+                on_message=on_message,
+                on_confirmed=on_confirmed,
+                on_ended=on_ended,
+                on_moved=on_moved,
+            )
+
+        if shard.port:
+            _, link = await loop.create_connection(make, shard.host, shard.port, ssl=tls)
+        else:
+            _, link = await loop.create_unix_connection(make, shard.host)
+        try:
+            if password is not None:
+                user = [] if username is None else [username]
+                await link.ask("AUTH", *user, password)
+            await link.ask("CLIENT", "SETNAME", name)
+        except BaseException:
+            link.close()
+            raise
+        return link
+
+    async def ask(self, *words: str) -> object:
+        """What a command is answered, before the first doorbell is listened to.
+
+        :raises OSError: Redis refuses it, or the connection is gone.
+        """
+        answer = asyncio.get_running_loop().create_future()
+        self._answers.append(answer)
+        self.send(words)
+        return await answer
+
+    def send(self, words: Sequence[str | bytes]) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            # Its stub knows tuples of one word.
+            self._transport.write(hiredis.pack_command(tuple(words)))  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """At once: what it has not sent is of no use any more."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- asyncio.Protocol ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        error = exc if isinstance(exc, OSError) else ConnectionResetError("Redis hung up")
+        for answer in self._answers:
+            if not answer.done():
+                answer.set_exception(error)
+        self._answers.clear()
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        reader = self._reader
+        reader.feed(data)
+        try:
+            while (reply := reader.gets()) is not False:
+                self._take(reply)
+        except hiredis.ProtocolError:
+            self.close()  # no Redis, or no longer in step with it
+
+    def _take(self, reply: object) -> None:
+        if isinstance(reply, list) and reply:
+            kind = reply[0]
+            if kind in _MESSAGES:
+                # With a pattern there is one more word: the doorbell that it matched.
+                self._on_message(reply[1], reply[-2], reply[-1])
+                return
+            if kind in _CONFIRMATIONS:
+                self._on_confirmed(reply[1])
+                return
+            if kind == b"sunsubscribe":
+                self._on_ended(reply[1])
+                return
+            if kind in (b"unsubscribe", b"punsubscribe"):
+                return
+        if self._answers:
+            answer = self._answers.pop(0)
+            if answer.done():
+                return
+            if isinstance(reply, hiredis.ReplyError):
+                answer.set_exception(ConnectionRefusedError(str(reply)))
+            else:
+                answer.set_result(reply)
+        elif isinstance(reply, hiredis.ReplyError):
+            if str(reply).startswith("MOVED"):
+                self._on_moved()
+            else:
+                self.close()

@@ -1,0 +1,62 @@
+"""What things are called in Redis.
+
+All that belongs to one channel has the channel in a hash tag, so that a Cluster keeps it together
+and one script can use it. (Channel names hold no braces.)
+"""
+
+from __future__ import annotations
+
+from notifier.channels import Namespaces
+
+
+class Names:
+    """The keys and doorbells of one service.
+
+    :param prefix: what they begin with, so that several services can share a Redis.
+    """
+
+    def __init__(self, prefix: str, namespaces: Namespaces) -> None:
+        self._prefix = prefix
+        self._namespaces = namespaces
+        # Every channel there is, in order of their names; and the channels that came to life.
+        self.channels = f"{prefix}:{{channels}}:names"
+        self.births = f"{prefix}:{{channels}}:births"
+        self.births_bell = f"{prefix}:{{channels}}:bell"
+
+    def log(self, channel: str) -> str:
+        return f"{self._prefix}:{{{channel}}}:log"
+
+    def stream(self, channel: str) -> str:
+        return f"{self._prefix}:{{{channel}}}:stream"
+
+    def key(self, channel: str, key: str) -> str:
+        """Of an idempotency key, which is scoped to the channel already."""
+        return f"{self._prefix}:{{{channel}}}:key:{key}"
+
+    def bell(self, channel: str) -> str:
+        """What rings when something happens in the channel."""
+        return f"{self._prefix}:{{{channel}}}:bell"
+
+    def live_bell(self, channel: str) -> str:
+        """What an ephemeral channel's publications are announced on."""
+        return f"{self._prefix}:live:{self.namespace(channel)}/{channel}"
+
+    def live_pattern(self, namespace: str) -> str:
+        """All of those of a namespace (:meth:`namespace`)."""
+        return f"{self._prefix}:live:{namespace}/*"
+
+    def live_channel(self, bell: bytes) -> str:
+        """The channel of a :meth:`live_bell`."""
+        return bell.decode().partition("/")[2]
+
+    def namespace(self, channel: str) -> str:
+        """The name of the channel's namespace; "" for the default one."""
+        name, colon, _ = channel.partition(":")
+        return name if colon and name in self._namespaces.named else ""
+
+    def probe(self, tag: str, node: str) -> str:
+        """A node's own doorbell, by which it knows whether it still hears.
+
+        :param tag: decides in a Cluster whose shard it is.
+        """
+        return f"{self._prefix}:{{{tag}}}:probe:{node}"

@@ -1,0 +1,246 @@
+"""How one channel reaches this node: the doorbell says that something came, the stream says what.
+
+::
+
+                     ┌──────────────── the next one rings ───────────────┐
+                     ▼                                                   │
+    DEAF ──hears──▶ STALE ──read up to its head──▶ FRESH ──a hole, another epoch, silence──▶ STALE
+     ▲                                              │
+     └──────────────── the connection is lost ──────┘
+
+Only the successor of the last publication is taken from the doorbell. Anything else is a reason
+to read the stream from the last offset on, once for all who listen on this node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from notifier.brokers.base import Receiver
+from notifier.brokers.redis.entry import decode
+from notifier.notification import Gap, Position
+
+# Publications whose ids are remembered, to find where a log was rolled back to.
+MEMORY = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What ``follow.lua`` answers.
+
+    :param asked: where the reader was when it asked; ``None``: nowhere yet.
+    :param same_id: the id that the log has there; "" where it has no entry.
+    :param forks: earlier epochs, and up to which offset they were this log.
+    """
+
+    asked: Position | None
+    epoch: str
+    head: int
+    floor: int
+    clears: int
+    cleared: int
+    forks: dict[str, int]
+    same_id: str
+    more: bool
+    entries: Sequence[tuple[int, bytes]]
+
+    @classmethod
+    def of(cls, asked: Position | None, answer: Sequence[bytes | int]) -> Reading:
+        epoch, head, floor, clears, cleared, forks, same_id, more, *rest = answer
+        return cls(
+            asked,
+            _text(epoch),
+            int(head),
+            int(floor),
+            int(clears),
+            int(cleared),
+            {
+                epoch: int(offset)
+                for epoch, _, offset in (fork.partition(":") for fork in _text(forks).split())
+            },
+            _text(same_id),
+            more == 1,
+            [
+                (int(offset), entry)
+                for offset, entry in zip(rest[::2], rest[1::2], strict=True)
+                if isinstance(entry, bytes)
+            ],
+        )
+
+
+class Reception:
+    """One channel with history.
+
+    :ivar head: up to where its receiver has been told everything; ``None`` until it is first read.
+    :ivar stale: something may have come that was not heard.
+    :ivar fresh: set while all that came is known to have been heard.
+    :ivar rang: since its owner last looked.
+    :ivar awaited: how many want to become its receiver.
+    :ivar unused_since: when its receiver left, by the clock of its owner.
+    :param on_stale: told that it wants to be read.
+    :param on_birth: asked, before the first publication of an epoch, who else wants the channel.
+    :param on_roster: told what another node says of who is here.
+    """
+
+    def __init__(
+        self,
+        channel: str,
+        *,
+        on_stale: Callable[[Reception], None],
+        on_birth: Callable[[Reception], None],
+        on_roster: Callable[[str, bytes], None],
+    ) -> None:
+        self.channel = channel
+        self.receiver: Receiver | None = None
+        self.head: Position | None = None
+        self.stale = True
+        self.fresh = asyncio.Event()
+        self.rang = False
+        self.unused_since = 0.0
+        self.awaited = 0
+        self.clears = 0
+        # Nothing of this epoch has been told yet, and its watcher has not been asked.
+        self.newborn = False
+        self._recent: deque[tuple[int, str]] = deque(maxlen=MEMORY)
+        self._on_stale = on_stale
+        self._on_birth = on_birth
+        self._on_roster = on_roster
+
+    # --- what the doorbell tells (doorbell.Ear) ---
+
+    def hears(self) -> None:
+        self.spoil()
+
+    def rung(self, bell: bytes, message: bytes) -> None:
+        self.rang = True
+        line, _, entry = message.partition(b"\n")
+        kind, *words = line.split(b" ")
+        if kind == b"p":
+            self._publication(words[0].decode(), int(words[1]), entry)
+        elif kind == b"c":
+            self._cleared(Position(words[0].decode(), int(words[1])), int(words[2]))
+        elif kind == b"h":
+            self._on_roster(self.channel, entry)
+        else:
+            self.spoil()
+
+    def spoil(self) -> None:
+        """Have it read."""
+        self.stale = True
+        self.fresh.clear()
+        self._on_stale(self)
+
+    def _publication(self, epoch: str, offset: int, entry: bytes) -> None:
+        head = self.head
+        if head is None or head.epoch != epoch or offset > head.offset + 1:
+            self.spoil()
+        elif offset == head.offset + 1:
+            self._take(Position(epoch, offset), entry)
+
+    def _cleared(self, head: Position, clears: int) -> None:
+        if self.head == head and clears == self.clears + 1:
+            self._clear(head, clears)
+        elif clears > self.clears or self.head is None or self.head.epoch != head.epoch:
+            self.spoil()
+
+    # --- what the stream tells ---
+
+    def adopt(self, head: Position, receiver: Receiver) -> None:
+        """It has come to life: here is who hears it from the first publication."""
+        self.head = head
+        self.newborn = False
+        self.listen(receiver)
+
+    def listen(self, receiver: Receiver) -> None:
+        """From where it is, tell this one."""
+        if self.receiver is not receiver:
+            self.receiver = receiver
+            receiver.begin(self.head)
+
+    def begin(self, reading: Reading) -> None:
+        """It was read for the first time."""
+        self.head = Position(reading.epoch, reading.head)
+        self.newborn = reading.head == 0
+        self.clears = reading.clears
+
+    def rolled_back(self, reading: Reading) -> bool:
+        """Whether the log has this epoch, and yet is not the one that was heard."""
+        asked = reading.asked
+        if asked is None or asked.epoch != reading.epoch:
+            return False
+        mine = next((id for offset, id in reversed(self._recent) if offset == asked.offset), "")
+        return reading.head < asked.offset or "" != mine != reading.same_id != ""
+
+    @property
+    def memory(self) -> int:
+        """The offset before the first whose id is remembered."""
+        assert self.head is not None
+        return self._recent[0][0] - 1 if self._recent else self.head.offset
+
+    def common(self, reading: Reading) -> int:
+        """Up to which offset what was heard is what the log has.
+
+        :param reading: of the log from :attr:`memory` on.
+        """
+        ids = {offset: decode(self.channel, None, entry).id for offset, entry in reading.entries}
+        for offset, id in reversed(self._recent):
+            if offset <= reading.head and ids.get(offset, id) == id:
+                return offset
+        return min(self.memory, reading.head)
+
+    def catch_up(self, reading: Reading) -> None:
+        """Tell what has come, and what can't be told."""
+        assert self.head is not None
+        if reading.epoch != self.head.epoch:
+            self._change_epoch(reading)
+        if reading.floor > self.head.offset:
+            first = reading.entries[0][0] if reading.entries else reading.head + 1
+            self._gap(self.head, Position(reading.epoch, first))
+        if reading.clears > self.clears:
+            self._clear(Position(reading.epoch, reading.cleared), reading.clears)
+        for offset, entry in reading.entries:
+            if offset > self.head.offset:
+                self._take(Position(reading.epoch, offset), entry)
+        if not reading.more and reading.head > self.head.offset:
+            # The last of them have expired by themselves.
+            self.head = Position(reading.epoch, reading.head)
+
+    def _change_epoch(self, reading: Reading) -> None:
+        """The log it heard was lost, or rolled back: go on in the one there is."""
+        assert self.head is not None
+        fork = reading.forks.get(self.head.epoch)
+        self.newborn = fork is None
+        self.clears = reading.clears
+        self._recent.clear()
+        start = max(0 if fork is None else min(fork, self.head.offset), reading.floor)
+        first = next((offset for offset, _ in reading.entries if offset > start), reading.head + 1)
+        self._gap(self.head, Position(reading.epoch, first))
+
+    # --- telling ---
+
+    def _take(self, place: Position, entry: bytes) -> None:
+        publication = decode(self.channel, place, entry)
+        if self.newborn:
+            self._on_birth(self)
+        self.head = place
+        self._recent.append((place.offset, publication.id))
+        if self.receiver is not None:
+            self.receiver.publication(publication)
+
+    def _gap(self, after: Position, before: Position) -> None:
+        gap = Gap(self.channel, after=after, before=before)
+        self.head = gap.position
+        if self.receiver is not None:
+            self.receiver.gap(gap)
+
+    def _clear(self, head: Position, clears: int) -> None:
+        self.clears = clears
+        if self.receiver is not None:
+            self.receiver.cleared(head)
+
+
+def _text(word: bytes | int) -> str:
+    return word.decode() if isinstance(word, bytes) else str(word)

@@ -1,0 +1,146 @@
+-- A page of a channel's history.
+--
+-- KEYS: the log, its stream
+-- ARGV: now, oldest time kept, publications kept, time to live of the log, an epoch for a new one,
+--       since: one of latest, all, after, time, last; epoch and offset for after, and 0 and a
+--       number for time (milliseconds) and last,
+--       before: epoch and offset, or "" and 0; 1 for the newest first; the key, or "" for all, with
+--       a 1 before it if it is one; limit; bytes
+-- Answers {epoch, head, floor, floor_ms, start, gap (0 or 1), the offset the gap ends before,
+--          more (0 or 1), offset, entry, …}, or {"foreign"}: before is of another epoch.
+local now = tonumber(ARGV[1])
+local log = open(KEYS[1], KEYS[2], ARGV[5], now, tonumber(ARGV[2]), tonumber(ARGV[3]))
+save(log, now, tonumber(ARGV[4]))
+
+-- Entries one after another: call(offset, entry) until it answers true.
+local function each(from, call)
+  while true do
+    local entries = redis.call('XRANGE', log.stream, from, '+', 'COUNT', STRIDE)
+    for _, entry in ipairs(entries) do
+      if call(offset_of(entry[1]), entry[2][2]) then
+        return true
+      end
+      from = '(' .. entry[1]
+    end
+    if #entries < STRIDE then
+      return false
+    end
+  end
+end
+
+local function each_backwards(from, call)
+  while true do
+    local entries = redis.call('XREVRANGE', log.stream, from, '-', 'COUNT', STRIDE)
+    for _, entry in ipairs(entries) do
+      if call(offset_of(entry[1]), entry[2][2]) then
+        return true
+      end
+      from = '(' .. entry[1]
+    end
+    if #entries < STRIDE then
+      return false
+    end
+  end
+end
+
+-- Where since lands: the offset before the first that is wanted, and whether some are missing.
+local function landing(kind, epoch, number)
+  if kind == 'latest' then
+    return log.head, 0
+  elseif kind == 'all' then
+    return log.floor, 0
+  elseif kind == 'after' then
+    if epoch ~= log.epoch then
+      local fork = tonumber(string.match(' ' .. log.forks, ' ' .. epoch .. ':(%d+)') or -1)
+      if fork < 0 then
+        return log.floor, 1
+      elseif number > fork then
+        return math.max(fork, log.floor), 1
+      end
+    elseif number > log.head then
+      -- Nobody was given this position by this log.
+      return log.head, 1
+    end
+    if number < log.floor then
+      return log.floor, 1
+    end
+    return number, 0
+  elseif kind == 'time' then
+    if log.floor > 0 and log.floor_ms >= number then
+      return log.floor, 1
+    end
+    local before = log.floor
+    local found = each('-', function(offset, entry)
+      if facts(entry) >= number then
+        return true
+      end
+      before = offset
+    end)
+    return found and before or log.head, 0
+  end
+  local start, left = log.head, number
+  local found = each_backwards('+', function(offset)
+    start, left = offset - 1, left - 1
+    return left == 0
+  end)
+  if found then
+    return start, 0
+  elseif log.floor > 0 then
+    return log.floor, 1
+  end
+  return 0, 0
+end
+
+if ARGV[9] ~= '' and ARGV[9] ~= log.epoch then
+  return {'foreign'}
+end
+local start, gap = landing(ARGV[6], ARGV[7], tonumber(ARGV[8]))
+local resumes = log.head + 1
+if gap == 1 and start < log.head then
+  each('(' .. whole(start), function(offset)
+    resumes = offset
+    return true
+  end)
+end
+local answer = {log.epoch, whole(log.head), whole(log.floor), whole(log.floor_ms), whole(start),
+  gap, whole(resumes), 0}
+
+local stop = ARGV[9] ~= '' and tonumber(ARGV[10]) or log.head + 1
+local limit, bytes = tonumber(ARGV[13]), tonumber(ARGV[14])
+local key = string.sub(ARGV[12], 1, 1) == '1' and string.sub(ARGV[12], 2) or nil
+local size_of_page = 0
+
+local function take(offset, entry)
+  if key then
+    local id_length, key_length, rest = string.match(entry, '^%d+ %d+ %d+ (%d+) (%S+)()')
+    if key_length == '-' then
+      return false
+    end
+    local from = rest + 1 + tonumber(id_length)
+    if string.sub(entry, from, from + tonumber(key_length) - 1) ~= key then
+      return false
+    end
+  end
+  local _, _, size = facts(entry)
+  if limit == 0 or (size_of_page > 0 and size_of_page + size > bytes) then
+    answer[8] = 1
+    return true
+  end
+  limit, size_of_page = limit - 1, size_of_page + size
+  answer[#answer + 1] = whole(offset)
+  answer[#answer + 1] = entry
+  return false
+end
+
+if ARGV[11] == '1' then
+  if stop > 0 then
+    each_backwards(whole(math.min(stop, log.head + 1) - 1), function(offset, entry)
+      return offset <= start or take(offset, entry)
+    end)
+  end
+else
+  each('(' .. whole(start), function(offset, entry)
+    return offset >= stop or take(offset, entry)
+  end)
+end
+return answer

@@ -1,0 +1,18 @@
+-- What there is of a channel.
+--
+-- KEYS: the log, its stream
+-- ARGV: now, oldest time kept, publications kept, time to live of the log
+-- Answers {epoch, head, publications, bytes, time of the newest or ""}; {} where nothing was
+-- published yet, and 0 where there is no log at all.
+local log = load(KEYS[1], KEYS[2])
+if not log then
+  return 0
+elseif log.head == 0 then
+  return {}
+end
+local now = tonumber(ARGV[1])
+trim(log, now, tonumber(ARGV[2]), tonumber(ARGV[3]))
+save(log, now, tonumber(ARGV[4]))
+local newest = redis.call('XREVRANGE', log.stream, '+', '-', 'COUNT', 1)
+local time = newest[1] and whole(facts(newest[1][2][2])) or ''
+return {log.epoch, whole(log.head), log.count, whole(log.size), time}
