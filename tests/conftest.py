@@ -18,6 +18,9 @@ import pytest
 from hypothesis import settings
 from tornado.ioloop import IOLoop
 
+from tests.redisservers.cluster import Cluster
+from tests.redisservers.server import RedisServer
+
 # A busy machine is no bug, and CI must not find today what it did not find yesterday.
 settings.register_profile("steady", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("steady")
@@ -41,6 +44,20 @@ def io_loop() -> Iterator[IOLoop]:
         loop.run_until_complete(loop.shutdown_default_executor())
         io_loop.close(all_fds=True)
         asyncio.set_event_loop(None)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One Redis for all tests that do it no harm: each has a prefix of its own for its keys."""
+    with RedisServer(tls=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[Cluster]:
+    """One Redis Cluster of three masters, for all tests that do it no harm, as above."""
+    with Cluster() as cluster:
+        yield cluster
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from tests.frames import CLOSE, TEXT
-from tests.handlers.serving import Process, raw_socket, request, server_process, wire_to
+from tests.handlers.serving import raw_socket, request, wire_to
+from tests.processes import Process, server_process
 
 ROUNDS = 4
 CHANNELS = ("kill:a", "kill:b", "kill:c")
@@ -224,7 +225,7 @@ async def test_full_disk_is_a_503_that_heals_by_itself(tmp_path: Path) -> None:
         async with raw_socket(process.port, "/ws?channel=full") as socket:
             begun = await socket.message()
             # No file of the process may grow any more (setrlimit(2)): to it the disk is full.
-            pid = process._process.pid
+            pid = process.pid
             before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
             size = max(files(tmp_path).values())
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (size + 4096, before[1]))

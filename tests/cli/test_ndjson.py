@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import Run
 from tests.cli.served import Service, Start, start, wait_until
-from tests.handlers.serving import server_process
+from tests.processes import server_process
 
 __all__ = ["start"]  # a fixture
 

@@ -16,7 +16,7 @@ import pytest
 from tests.cli.conftest import Run
 from tests.cli.served import Service, Start, start, wait_until
 from tests.faults import FaultProxy
-from tests.handlers.serving import server_process
+from tests.processes import server_process
 
 __all__ = ["start"]  # a fixture
 

@@ -21,7 +21,7 @@ from tests.examples.programs import (
     required,
     until,
 )
-from tests.handlers.serving import server_process
+from tests.processes import server_process
 
 REACTIONS = blocks(read("how-to/react-with-a-script.md"))
 COMMANDS = [b.text for b in REACTIONS if b.text.startswith("notifier subscribe")]

@@ -22,7 +22,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.docs.markdown import blocks, read
 from tests.docs.webservers import NAMES, WebServer, web_servers
 from tests.examples.programs import PATIENCE
-from tests.handlers.serving import server_process
+from tests.processes import server_process
 
 NAME = "push.example.org"
 CONFIGURATIONS = {

@@ -17,7 +17,7 @@ import pytest
 
 from tests.docs.markdown import Block, blocks, read
 from tests.examples.programs import PATIENCE, Program, environment, notifier_command, until
-from tests.handlers.serving import server_process
+from tests.processes import server_process
 
 BLOCKS = blocks(read("tutorial.md"))
 

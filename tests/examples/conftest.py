@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.handlers.serving import Process, server_process
+from tests.processes import Process, server_process
 
 
 @pytest.fixture(scope="module")

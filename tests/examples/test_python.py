@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.examples.programs import EXAMPLES, Program, environment, notify
-from tests.handlers.serving import Process, server_process
+from tests.processes import Process, server_process
 
 
 def test_listener_comes_back_where_it_was(tmp_path: Path) -> None:

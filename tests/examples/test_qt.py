@@ -21,7 +21,8 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection, serve
 
 from tests.examples.programs import EXAMPLES, PATIENCE, Program, history, notify, required
-from tests.handlers.serving import CHECKOUT, Process, server_process
+from tests.handlers.serving import CHECKOUT
+from tests.processes import Process, server_process
 
 FOLDER = EXAMPLES / "qt-client"
 SOURCES = {

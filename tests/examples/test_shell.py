@@ -20,7 +20,7 @@ from tests.examples.programs import (
     required,
     until,
 )
-from tests.handlers.serving import Process, server_process
+from tests.processes import Process, server_process
 
 
 @pytest.fixture(autouse=True)

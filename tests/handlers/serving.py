@@ -7,15 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
-import signal
 import socket
-import subprocess
-import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -305,55 +300,6 @@ async def raw_socket(
         raw.close()
         with suppress(OSError):
             await writer.wait_closed()
-
-
-# --- a server of its own ---
-
-
-class Process:
-    """``notifier serve`` in a process of its own."""
-
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
-        self._process = process
-        self.port = port
-
-    def signal(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
-
-    def memory(self) -> int:
-        """Bytes of it that are in memory (proc(5), VmRSS)."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
-
-    async def exit_code(self) -> int:
-        return await asyncio.to_thread(self._process.wait, PATIENCE)
-
-
-@contextmanager
-def server_process(*arguments: str) -> Iterator[Process]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("NOTIFIER_")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "notifier", "serve", "--port", "0", *arguments],
-        cwd=CHECKOUT,
-        env=environment | {"NO_COLOR": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    try:
-        lines = []
-        for line in process.stderr:
-            lines.append(line)
-            found = re.search(r"server\.listening.*:(\d+)", line)
-            if found:
-                yield Process(process, int(found[1]))
-                return
-        raise AssertionError("the server did not start:\n" + "".join(lines))
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
 
 
 def refused(port: int) -> bool:

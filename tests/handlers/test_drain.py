@@ -12,15 +12,8 @@ import pytest
 
 from notifier.server import Server
 from tests.frames import CLOSE, client_frame
-from tests.handlers.serving import (
-    HANDSHAKE,
-    head,
-    raw_socket,
-    refused,
-    server_process,
-    until,
-    wire_to,
-)
+from tests.handlers.serving import HANDSHAKE, head, raw_socket, refused, until, wire_to
+from tests.processes import server_process
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

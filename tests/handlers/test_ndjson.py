@@ -28,12 +28,12 @@ from tests.handlers.serving import (
     raw_socket,
     refused,
     request,
-    server_process,
     serving,
     stored_in,
     until,
     wire_to,
 )
+from tests.processes import server_process
 
 # Some of these do much: they are slow on a busy machine.
 pytestmark = pytest.mark.gen_test(timeout=60)
