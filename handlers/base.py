@@ -42,7 +42,7 @@ class Handler(RequestHandler):
 
     async def prepare(self) -> None:
         self._counted = True
-        self.node.request_began()
+        self.node.requests.began()
         # We count ourselves: Tornado answers an over-long body with a bare 400.
         self._connection.set_max_body_size(sys.maxsize)
         try:
@@ -99,7 +99,7 @@ class Handler(RequestHandler):
     def on_finish(self) -> None:
         if self._counted:
             self._counted = False
-            self.node.request_ended()
+            self.node.requests.ended()
 
     def on_connection_close(self) -> None:
         super().on_connection_close()

@@ -40,7 +40,7 @@ class Events(Streaming):
         wanted = read_wanted(self, self.node, since=self._last_event_id())
         self.check_wanted(wanted)
         try:
-            self.node.check_room()
+            self.node.connections.check_room()
         except NotifierError as refusal:
             if self.request.headers.get("Accept", "") != "text/event-stream":
                 raise

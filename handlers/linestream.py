@@ -34,7 +34,7 @@ class LineStream(Streaming):
         if poll:
             await self._poll(wanted)
             return
-        self.node.check_room()
+        self.node.connections.check_room()
 
         def alive(outflow: Outflow) -> bytes:
             since = self._since(wanted, self.node.places(outflow.sink), self.node.now_ms())

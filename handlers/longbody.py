@@ -182,7 +182,7 @@ class LongBody:
                         f"No byte of the body came for {patience:g} s (setting body_timeout)."
                     )
                 )
-        elif self._handler.node.draining and not self._stopped:
+        elif self._handler.node.connections.draining and not self._stopped:
             # A short body is not cut; one without end leaves time to be told.
             self._leave_by = self._leave_by or now + settings.drain_seconds / 2
             if now >= self._leave_by:

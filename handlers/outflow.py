@@ -24,7 +24,7 @@ log = logging.getLogger("notifier.stream")
 
 
 class Outflow:
-    """One event stream; a :class:`~notifier.node.Connection` of the node.
+    """One event stream; a :class:`~notifier.connections.Connection` of the node.
 
     :param transport: one of :data:`~notifier.counts.TRANSPORTS`.
     :param alive: the bytes that show it is alive when nothing else is sent.
@@ -55,7 +55,9 @@ class Outflow:
         self._remote = request.remote_ip
         self._path = request.path
         self._patience: asyncio.TimerHandle | None = None
-        self.sink = node.sink(TornadoStream(stream), format, transport=transport, tailor=tailor)
+        self.sink = node.connections.sink(
+            TornadoStream(stream), format, transport=transport, tailor=tailor
+        )
         stream.set_nodelay(True)
         self.sink.cork()
         give_up_after(stream.socket, node.settings.stalled_seconds)

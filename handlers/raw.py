@@ -43,7 +43,7 @@ class RawSocket(Socket):
         await super().get(**kwargs)
 
     def _make_sink(self, stream: TornadoStream) -> Sink:
-        return self.node.sink(
+        return self.node.connections.sink(
             stream,
             RAW,
             transport=self.transport,

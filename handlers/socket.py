@@ -24,7 +24,7 @@ log = logging.getLogger("notifier.websocket")
 
 
 class Socket(WebSocketHandler):
-    """One WebSocket connection; a :class:`~notifier.node.Connection` of the node.
+    """One WebSocket connection; a :class:`~notifier.connections.Connection` of the node.
 
     :cvar transport: one of :data:`~notifier.counts.TRANSPORTS`.
     :ivar id: what the logs and the ``welcome`` call it.
@@ -56,7 +56,7 @@ class Socket(WebSocketHandler):
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
         self._check_handshake()
-        self.node.check_room()
+        self.node.connections.check_room()
         await super().get(*args, **kwargs)
 
     def is_upgrade(self) -> bool:
@@ -103,7 +103,7 @@ class Socket(WebSocketHandler):
             raise StreamClosedError  # it left in the middle of the handshake
         stream.set_nodelay(True)
         self.sink = protocol.sink = self._make_sink(TornadoStream(stream))
-        self.node.connected(self)
+        self.node.connections.add(self)
         logs.event(
             log,
             logging.INFO,
@@ -114,7 +114,7 @@ class Socket(WebSocketHandler):
         )
 
     def _make_sink(self, stream: TornadoStream) -> Sink:
-        return self.node.sink(stream, NATIVE, transport=self.transport)
+        return self.node.connections.sink(stream, NATIVE, transport=self.transport)
 
     # --- the node's Connection ---
 
@@ -137,7 +137,7 @@ class Socket(WebSocketHandler):
         if not hasattr(self, "sink"):
             return  # the handshake failed
         self.sink.closed = True
-        self.node.disconnected(self)
+        self.node.connections.remove(self)
         logs.event(
             log,
             logging.INFO,

@@ -91,7 +91,7 @@ class Streaming(Handler):
         )
         self._log()
         self.on_finish()  # as a request it is answered, as a connection it begins
-        self.node.connected(outflow)
+        self.node.connections.add(outflow)
         try:
             if begin:
                 outflow.sink.write(begin)
@@ -106,7 +106,7 @@ class Streaming(Handler):
                 outflow.begin(all_joined())
             await outflow.run()
         finally:
-            self.node.disconnected(outflow)
+            self.node.connections.remove(outflow)
             outflow.close()
 
     async def _follow_all(self, following: Following, wanted: Wanted, outflow: Outflow) -> bool:

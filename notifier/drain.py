@@ -11,8 +11,8 @@ import contextlib
 import random
 from collections.abc import Callable
 
+from notifier.connections import Connection, Connections
 from notifier.errors import Draining
-from notifier.node import Connection, Node
 
 # Clients told before everybody else has a turn.
 BREATH = 256
@@ -34,16 +34,20 @@ class Drain:
     """
 
     def __init__(
-        self, node: Node, *, seconds: float, shuffle: Callable[[list[Connection]], None]
+        self,
+        connections: Connections,
+        *,
+        seconds: float,
+        shuffle: Callable[[list[Connection]], None],
     ) -> None:
-        self._node = node
+        self._connections = connections
         self._grace = min(GRACE_SECONDS, seconds / 4)
         self._seconds = max(0.0, seconds - self._grace)
         self._shuffle = shuffle
 
     async def run(self) -> None:
         """Returns when the last connection has gone, or ``seconds`` are over."""
-        connections = list(self._node.connections.values())
+        connections = list(self._connections.values())
         self._shuffle(connections)
         loop = asyncio.get_running_loop()
         begin = loop.time()
@@ -55,18 +59,18 @@ class Drain:
         for connection, slot in zip(connections, times, strict=True):
             if await self._deserted(begin + slot + self._grace - loop.time()):
                 return
-            if self._node.connections.get(connection.sink) is connection:
+            if self._connections.get(connection.sink) is connection:
                 connection.dismiss()
         await self._deserted(FAREWELL_SECONDS)
-        for connection in list(self._node.connections.values()):
+        for connection in list(self._connections.values()):
             connection.sink.abort(str(Draining.close_code))
 
     async def _deserted(self, seconds: float) -> bool:
         """Wait so long for the last connection to go; whether it has."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._node.deserted.wait()
-        return self._node.deserted.is_set()
+                await self._connections.deserted.wait()
+        return self._connections.deserted.is_set()
 
 
 def by_chance(connections: list[Connection]) -> None:

@@ -11,31 +11,25 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from notifier.backfill import Backfill
 from notifier.brokers.base import Broker, Idempotency
 from notifier.channels import Namespaces, Pattern, check_channel
 from notifier.config import Settings
+from notifier.connections import Connections
 from notifier.counts import Counts
-from notifier.errors import (
-    BadParameter,
-    Draining,
-    NoSuchChannel,
-    TooManyConnections,
-)
+from notifier.errors import BadParameter, NoSuchChannel
 from notifier.history import ChannelOverview, ChannelPage, History
 from notifier.hub import Hub
-from notifier.keepalive import Keepalive, Peer
 from notifier.listener import Joined, Listener
 from notifier.members import Member, Members
 from notifier.metrics import State
-from notifier.notification import Gap, Notification, Position
+from notifier.notification import Notification, Position
 from notifier.presence import Presence
-from notifier.sink import Sink, Stream
+from notifier.requests import Requests
+from notifier.sink import Sink
 from notifier.subscription import Subscription
 from notifier.subscriptions import Subscriptions
-from notifier.wire.prepared import Format, Tailor
 from notifier.wire.resume import After, Since, Starts, starts
 
 # Publications, or channels, on one page.
@@ -66,18 +60,6 @@ class Published:
     repeated: bool = False
 
 
-class Connection(Peer, Protocol):
-    """A client's connection, as the node needs it to introduce it and to take its leave."""
-
-    id: str
-
-    def reconnect(self, after_ms: int) -> None:
-        """Tell the client when to come back, elsewhere."""
-
-    def dismiss(self) -> None:
-        """Its time to leave has passed: close it."""
-
-
 class Node:
     """One server process: its broker, its hub, its connections.
 
@@ -96,14 +78,6 @@ class Node:
     ) -> None:
         self.settings = settings
         self.broker = broker
-        self.connections: dict[Sink, Connection] = {}
-        # Set while there are no connections, and while no HTTP request is being answered.
-        self.deserted = asyncio.Event()
-        self.deserted.set()
-        self.quiet = asyncio.Event()
-        self.quiet.set()
-        self._requests = 0
-        self.draining = False
         self.now_ms = now_ms
         self.clock = clock
         self.counts = Counts()
@@ -120,6 +94,15 @@ class Node:
             clock=clock,
             now_ms=now_ms,
             on_history=self._backfill.fetch,
+        )
+        self.requests = Requests()
+        self.connections = Connections(
+            settings,
+            self.counts,
+            clock=clock,
+            on_blocked=self._hub.blocked,
+            on_drained=self._hub.drained,
+            on_silenced=self.silence,
         )
         self._presence = Presence(
             namespaces,
@@ -140,104 +123,27 @@ class Node:
             pattern_limit=settings.max_pattern_channels,
         )
         broker.watch(self._subscriptions)
-        self.keepalive = Keepalive(
-            ping_interval=settings.ping_interval,
-            ping_timeout=settings.ping_timeout,
-            stalled_seconds=settings.stalled_seconds,
-        )
 
     def not_ready(self) -> str | None:
         """Why this node should get no new clients; ``None`` when it should."""
-        if self.draining:
+        if self.connections.draining:
             return "draining"
         return self.broker.trouble
 
     def state(self) -> State:
         """How it is just now, in numbers."""
         return State(
-            blocked=self.keepalive.stuck,
+            blocked=self.connections.stuck,
             patterns=self._subscriptions.patterns,
             channels=len(self._hub.feeds),
             held_bytes=self._hub.held_bytes,
             trouble=self.broker.trouble is not None,
-            draining=self.draining,
+            draining=self.connections.draining,
         )
-
-    # --- connections ---
-
-    def check_room(self) -> None:
-        """Before a handshake: is there room for one more connection?
-
-        :raises Draining:
-        :raises TooManyConnections:
-        """
-        if self.draining:
-            raise Draining("This node is about to leave: connect to another.")
-        limit = self.settings.max_connections
-        if len(self.connections) >= limit:
-            raise TooManyConnections(
-                f"This node serves {limit} connections already (setting max_connections).",
-                limit=limit,
-            )
-
-    def sink(
-        self,
-        stream: Stream,
-        format: Format,
-        *,
-        transport: str,
-        tailor: Tailor | None = None,
-        on_gap: Callable[[Gap], None] | None = None,
-    ) -> Sink:
-        """An outlet for a new connection.
-
-        :param transport: one of :data:`~notifier.counts.TRANSPORTS`.
-        :param tailor: fits publications to it, if they are not the same for all.
-        :param on_gap: ends it; needed where the format has no word for a gap.
-        """
-        return Sink(
-            stream,
-            format,
-            tailor=tailor,
-            on_gap=on_gap,
-            max_pending_bytes=self.settings.max_pending_bytes,
-            on_blocked=self._blocked,
-            on_drained=self._drained,
-            on_finished=self.silence,
-            traffic=self.counts.traffic[transport],
-        )
-
-    def connected(self, connection: Connection) -> None:
-        self.connections[connection.sink] = connection
-        self.deserted.clear()
-        self.keepalive.add(connection, self.clock())
-        traffic = connection.sink.traffic
-        traffic.open += 1
-        traffic.opened += 1
-
-    def disconnected(self, connection: Connection) -> None:
-        """The connection is gone; so is all it was subscribed to."""
-        sink = connection.sink
-        if self.connections.pop(sink, None) is not None:
-            sink.traffic.open -= 1
-            sink.traffic.closed[sink.ended or "lost"] += 1
-        if not self.connections:
-            self.deserted.set()
-        self.keepalive.remove(connection)
-        self.silence(sink)
 
     def silence(self, sink: Sink) -> None:
         """End all the sink's subscriptions."""
         self._subscriptions.leave_all(sink)
-
-    def request_began(self) -> None:
-        self._requests += 1
-        self.quiet.clear()
-
-    def request_ended(self) -> None:
-        self._requests -= 1
-        if not self._requests:
-            self.quiet.set()
 
     # --- use cases ---
 
@@ -439,22 +345,10 @@ class Node:
     def sweep(self) -> bool:
         """Housekeeping; True when keep-alive wants another turn at once."""
         self.broker.sweep()
-        return self.keepalive.sweep(self.clock())
+        return self.connections.sweep()
 
     def _introduce(self, sink: Sink) -> Member:
         return Member(self.connections[sink].id, sink.traffic.transport, self.now_ms())
-
-    def _blocked(self, sink: Sink) -> None:
-        self._hub.blocked(sink)
-        connection = self.connections.get(sink)
-        if connection is not None:
-            self.keepalive.blocked(connection, self.clock())
-
-    def _drained(self, sink: Sink) -> None:
-        connection = self.connections.get(sink)
-        if connection is not None:
-            self.keepalive.drained(connection)
-        self._hub.drained(sink)
 
     def _page_at_hand(self, subscription: Subscription) -> None:
         self._hub.behind(subscription)

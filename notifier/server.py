@@ -97,7 +97,7 @@ class Server:
 
     async def drain(self) -> None:
         """Refuse who is new, send away who is here, then stop."""
-        self.node.draining = True
+        self.node.connections.draining = True
         logs.event(
             log,
             logging.INFO,
@@ -108,14 +108,18 @@ class Server:
         self._http.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.settings.drain_seconds + FAREWELL_SECONDS):
-                await Drain(self.node, seconds=self.settings.drain_seconds, shuffle=by_chance).run()
+                await Drain(
+                    self.node.connections,
+                    seconds=self.settings.drain_seconds,
+                    shuffle=by_chance,
+                ).run()
                 # A producer whose request is under way gets its answer.
-                await self.node.quiet.wait()
+                await self.node.requests.quiet.wait()
         await self.stop()
 
     async def stop(self) -> None:
         """Stop at once."""
-        self.node.draining = True
+        self.node.connections.draining = True
         self._http.stop()
         for chore in self._chores:
             chore.cancel()

@@ -84,9 +84,11 @@ class Bench:
         on_gap: Callable[[Gap], None] | None = None,
     ) -> FakeConnection:
         stream = FakeStream(capacity=1000)
-        sink = self.node.sink(stream, format, transport="websocket", tailor=tailor, on_gap=on_gap)
+        sink = self.node.connections.sink(
+            stream, format, transport="websocket", tailor=tailor, on_gap=on_gap
+        )
         connection = FakeConnection(sink, stream)
-        self.node.connected(connection)
+        self.node.connections.add(connection)
         return connection
 
     def subscribe(self, connection: FakeConnection, channel: str, since: Since) -> Any:

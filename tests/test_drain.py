@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from notifier.connections import Connection, Connections
 from notifier.drain import Drain, slots
-from notifier.node import Node
+from notifier.sink import Sink
 from tests.handloop import HandLoop
 from tests.test_keepalive import FakePeer
 
@@ -35,14 +36,14 @@ class FakeConnection(FakePeer):
         self.dismissed_at = self._loop.now
 
 
-class FakeNode:
+class FakeConnections(dict[Sink, Connection]):
     def __init__(self, loop: HandLoop, count: int) -> None:
-        self.connections = {c.sink: c for c in (FakeConnection(loop) for _ in range(count))}
+        super().__init__({c.sink: c for c in (FakeConnection(loop) for _ in range(count))})
         self.deserted = asyncio.Event()
 
-    def gone(self, connection: FakeConnection) -> None:
-        del self.connections[connection.sink]
-        if not self.connections:
+    def remove(self, connection: FakeConnection) -> None:
+        del self[connection.sink]
+        if not self:
             self.deserted.set()
 
 
@@ -54,9 +55,9 @@ def loop() -> Iterator[HandLoop]:
     loop.stop()
 
 
-def drain(node: FakeNode, seconds: float) -> Drain:
-    as_node: Node = node  # type: ignore[assignment]
-    return Drain(as_node, seconds=seconds, shuffle=lambda _: None)
+def drain(connections: FakeConnections, seconds: float) -> Drain:
+    real: Connections = connections  # type: ignore[assignment]
+    return Drain(real, seconds=seconds, shuffle=lambda _: None)
 
 
 def pass_time(loop: HandLoop, seconds: float) -> None:
@@ -73,12 +74,12 @@ def test_slots_are_even_and_the_first_is_now() -> None:
 def test_everybody_is_told_its_slot_and_stragglers_are_dismissed_after_theirs(
     loop: HandLoop,
 ) -> None:
-    node = FakeNode(loop, 4)
-    clients = list(node.connections.values())
-    task = loop.create_task(drain(node, 9.0).run())
+    connections = FakeConnections(loop, 4)
+    clients = list(connections.values())
+    task = loop.create_task(drain(connections, 9.0).run())
     loop.run()
     assert [client.after_ms for client in clients] == [0, 2000, 4000, 6000]
-    node.gone(clients[1])
+    connections.remove(clients[1])
     pass_time(loop, 0.9)
     assert not any(client.dismissed_at for client in clients), "each has a while of grace"
     pass_time(loop, 12.0)
@@ -89,18 +90,18 @@ def test_everybody_is_told_its_slot_and_stragglers_are_dismissed_after_theirs(
 
 
 def test_it_ends_when_the_last_has_gone(loop: HandLoop) -> None:
-    node = FakeNode(loop, 3)
-    task = loop.create_task(drain(node, 60.0).run())
+    connections = FakeConnections(loop, 3)
+    task = loop.create_task(drain(connections, 60.0).run())
     loop.run()
-    for client in list(node.connections.values()):
-        node.gone(client)
+    for client in list(connections.values()):
+        connections.remove(client)
     loop.run()
     assert task.done() and loop.now == 0.0
 
 
 def test_no_time_at_all_dismisses_everybody_at_once(loop: HandLoop) -> None:
-    node = FakeNode(loop, 3)
-    clients = list(node.connections.values())
-    loop.create_task(drain(node, 0.0).run())
+    connections = FakeConnections(loop, 3)
+    clients = list(connections.values())
+    loop.create_task(drain(connections, 0.0).run())
     pass_time(loop, 0.3)
     assert all(client.dismissed_at is not None for client in clients)

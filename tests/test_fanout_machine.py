@@ -78,7 +78,7 @@ class Client:
         self.id = f"c{number}"
         self.stream = FakeStream(capacity=machine.capacity, on_closed=self._on_closed)
         self.stream.on_write = self._watch
-        self.sink = machine.node.sink(
+        self.sink = machine.node.connections.sink(
             self.stream,
             OTHER if kind == "other" else NATIVE,
             transport="websocket",
@@ -104,7 +104,7 @@ class Client:
 
     async def _serve(self, wanted: dict[str, Since]) -> None:
         self.opened = True
-        self._machine.node.connected(self)
+        self._machine.node.connections.add(self)
         await self._driver.open(wanted, wanted.__getitem__)
         while not self.finished:
             while not self._inbox:
@@ -132,7 +132,7 @@ class Client:
         self.finished = True
         self._driver.lost()
         self.sink.closed = True
-        self._machine.node.disconnected(self)
+        self._machine.node.connections.remove(self)
         self._task.cancel()
 
     def ask(self) -> None:

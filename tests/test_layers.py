@@ -25,7 +25,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     # 3: the log and its readers
     frozenset({"brokers", "feed", "hub", "sink", "keepalive"})
     | {"backfill", "lane", "ring", "tail", "subscription", "subscriptions"}
-    | {"listener", "patterns", "presence", "errands"},
+    | {"listener", "patterns", "presence", "connections", "requests", "errands"},
     # 4: the use cases
     frozenset({"node", "client", "drain"}),
     # 5

@@ -10,11 +10,9 @@ import pytest
 from notifier.errors import (
     AlreadySubscribed,
     BrokerUnavailable,
-    Draining,
     IdempotencyConflict,
     NotifierError,
     NotSubscribed,
-    TooManyConnections,
     TooManySubscriptions,
 )
 from notifier.wire.resume import All, Latest
@@ -99,22 +97,7 @@ def test_client_that_leaves_while_we_ask_is_told_nothing_and_forgotten(
     for _ in range(steps):
         bench.loop.step()
     connection.sink.closed = True
-    bench.node.disconnected(connection)
+    bench.node.connections.remove(connection)
     assert bench.forgotten() and connection.joined == []
     assert task.exception() is None
-    assert bench.node.deserted.is_set()
-
-
-def test_room_is_limited_and_gone_when_the_node_leaves(bench: Bench) -> None:
-    first = bench.connect()
-    bench.node.check_room()
-    bench.connect()
-    with pytest.raises(TooManyConnections):
-        bench.node.check_room()
-    bench.node.disconnected(first)
-    bench.node.check_room()
-    assert bench.node.not_ready() is None
-    bench.node.draining = True
-    assert bench.node.not_ready() == "draining"
-    with pytest.raises(Draining):
-        bench.node.check_room()
+    assert bench.node.connections.deserted.is_set()

@@ -522,7 +522,7 @@ def test_pattern_that_did_not_ask_may_inherit_the_channel_but_not_its_events(ben
     two = join(bench, "two", "b:1")
     assert heard(one) == [("b:1", "join", "two", 2)], "another asked too"
     bench.node.unsubscribe(one.sink, "*1")
-    bench.node.disconnected(two)
+    bench.node.connections.remove(two)
     assert heard(one) == []
     bench.node.unsubscribe(one.sink, "*:1")
     assert bench.node._presence._rosters == {}
@@ -570,12 +570,12 @@ def test_leaving_is_unsubscribing_silencing_or_being_gone(bench: Bench) -> None:
 
     def silenced_then_gone(connection: FakeConnection) -> None:
         bench.node.silence(connection.sink)
-        bench.node.disconnected(connection)
+        bench.node.connections.remove(connection)
 
     joins_and_leaves("b:1", lambda connection: bench.node.unsubscribe(connection.sink, "b:1"))
     joins_and_leaves("b:*", lambda connection: bench.node.unsubscribe(connection.sink, "b:*"))
     joins_and_leaves("b:1", silenced_then_gone)
-    joins_and_leaves("b:*", bench.node.disconnected)
+    joins_and_leaves("b:*", bench.node.connections.remove)
 
 
 @pytest.mark.parametrize("steps", range(8))
@@ -590,7 +590,7 @@ def test_client_that_leaves_while_joining_is_no_ghost(bench: Bench, steps: int) 
     for _ in range(steps):
         bench.loop.step()
     one.sink.closed = True
-    bench.node.disconnected(one)
+    bench.node.connections.remove(one)
     bench.loop.run()
     assert present(bench, "b:1") == (1, ["watcher"])
     assert [event[1] for event in heard(watcher)] in ([], ["join", "leave"])
@@ -652,5 +652,5 @@ def test_late_end_of_an_earlier_join_does_not_take_the_later_one_away(bench: Ben
     bench.loop.run()
     first.result()
     assert present(bench, "b:1") == (1, ["one"])
-    bench.node.disconnected(one)
+    bench.node.connections.remove(one)
     assert bench.node._presence._rosters == {} and bench.forgotten()

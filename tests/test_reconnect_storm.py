@@ -34,7 +34,7 @@ async def test_everybody_comes_back_to_what_it_missed_and_history_is_read_once()
 
         for connection in list(service.node.connections.values()):
             connection.sink.abort()
-        await service.node.deserted.wait()
+        await service.node.connections.deserted.wait()
         await publish(service, MEANWHILE)
         service.broker.reads.clear()
 

@@ -60,7 +60,7 @@ async def test_reader_that_takes_no_byte_is_cut_off() -> None:
         client, sink = await stuck_reader(service)
         await publish_until_blocked(service, sink)
         async with asyncio.timeout(PATIENCE):
-            await service.node.deserted.wait()
+            await service.node.connections.deserted.wait()
             while not client.ended:
                 await client.read()
         assert client.code is None, "a Close frame can't reach a stuck peer"

@@ -174,7 +174,7 @@ def test_ephemeral_channels_others_listen_to_are_joined_as_well(bench: Bench) ->
     by_name = bench.connect()
     bench.subscribe(by_name, "now:x", All())
     bench.loop.run()
-    bench.node.disconnected(early)
+    bench.node.connections.remove(early)
     bench.publish("one", "now:x")
     bench.loop.run()
     late = follow(bench, "now:*")
@@ -209,7 +209,7 @@ def test_client_that_leaves_while_its_pattern_is_joined_is_forgotten(
     for _ in range(steps):
         bench.loop.step()
     connection.sink.closed = True
-    bench.node.disconnected(connection)
+    bench.node.connections.remove(connection)
     assert bench.forgotten()
     assert task.exception() is None
     bench.publish("one", "b:new")

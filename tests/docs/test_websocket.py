@@ -81,7 +81,7 @@ async def test_messages_of_the_server_look_like_their_examples() -> None:
                 await note(await socket.message())
             await note(await socket.message())
         async with raw_socket(server.port) as socket:
-            server.node.draining = True
+            server.node.connections.draining = True
             (connection,) = server.node.connections.values()
             connection.reconnect(1234)
             await note(await socket.message())

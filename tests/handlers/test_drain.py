@@ -127,9 +127,9 @@ async def test_a_request_under_way_is_answered_before_the_server_stops() -> None
 async def test_a_request_that_was_broken_off_is_not_waited_for(server: Server) -> None:
     async with wire_to(server.port) as wire:
         await wire.send(head("POST", "/notify/a", {"Content-Length": "5"}) + b"he")
-        await until(lambda: not server.node.quiet.is_set())
+        await until(lambda: not server.node.requests.quiet.is_set())
     async with asyncio.timeout(5):
-        await server.node.quiet.wait()
+        await server.node.requests.quiet.wait()
 
 
 async def test_a_request_refused_unread_is_not_waited_for(server: Server) -> None:
@@ -137,4 +137,4 @@ async def test_a_request_refused_unread_is_not_waited_for(server: Server) -> Non
         await wire.send(head("POST", "/notify/a", {"Content-Length": "999999999"}) + b"he")
         assert (await wire.answer()).status == 413
     async with asyncio.timeout(5):
-        await server.node.quiet.wait()
+        await server.node.requests.quiet.wait()

@@ -36,7 +36,7 @@ async def test_a_node_in_trouble_is_live_but_not_ready(
 async def test_a_node_that_leaves_is_not_ready(
     node: Node, http_client: AsyncHTTPClient, base_url: str
 ) -> None:
-    node.draining = True
+    node.connections.draining = True
     response = await http_client.fetch(base_url + "/health/ready", raise_error=False)
     assert response.code == 503
     assert json.loads(response.body)["reason"] == "draining"

@@ -597,7 +597,7 @@ async def test_trouble_and_draining_are_told(server: Server) -> None:
     assert (numbers("broker_trouble"), numbers("draining")) == (0, 0)
     server.node.broker.trouble = "away"  # type: ignore[misc]
     assert (await scrape(server))("broker_trouble") == 1
-    server.node.draining = True
+    server.node.connections.draining = True
     assert (await scrape(server))("draining") == 1
 
 

@@ -626,7 +626,7 @@ async def test_who_is_cut_in_the_middle_of_anything_disturbs_nobody(
         assert (await witness.message())["message"] == "still here"
     await until(lambda: not server.node.connections)
     assert "Traceback" not in caplog.text
-    assert server.node.deserted.is_set()
+    assert server.node.connections.deserted.is_set()
 
 
 async def _vanish(server: Server, stage: int) -> None:

@@ -228,7 +228,7 @@ async def test_what_is_wrong_with_the_request_is_told_before_its_body_is_read(
         await wire.send(head("POST", path, {**CHUNKED, **headers}))
         answer = await wire.answer()
         assert (answer.status, answer.code) == (code // 100, code)
-    await asyncio.wait_for(server.node.quiet.wait(), 5)
+    await asyncio.wait_for(server.node.requests.quiet.wait(), 5)
 
 
 # --- repeating ---
@@ -490,7 +490,7 @@ async def test_a_body_that_stalls_is_ended_and_what_was_stored_is_told() -> None
         assert (answer.json["stored"], answer.json["stopped_at_line"]) == (2, 3)
         assert await wire.ended() == b""
         assert await texts_in(server, "a") == ["1", "2"]
-        await asyncio.wait_for(server.node.quiet.wait(), 5)
+        await asyncio.wait_for(server.node.requests.quiet.wait(), 5)
 
 
 async def test_a_slow_broker_is_not_the_clients_stalling(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -513,7 +513,7 @@ async def test_of_a_client_that_goes_away_whole_lines_are_stored(
         await wire.send(chunk(messages("12") + b'{"message": "3"}'))
         await stored(server, 2)
         wire.reset()
-    await asyncio.wait_for(server.node.quiet.wait(), 5)
+    await asyncio.wait_for(server.node.requests.quiet.wait(), 5)
     assert await texts_in(server, "a") == ["1", "2"]
     (record,) = [record for record in caplog.records if record.message == "body.broken_off"]
     fields = record.fields  # type: ignore[attr-defined]
@@ -530,7 +530,7 @@ async def test_a_client_that_goes_away_while_the_broker_works_leaves_nothing_beh
         await until(lambda: broker.under_way > 0)
         wire.reset()
     broker.gate.set()
-    await asyncio.wait_for(server.node.quiet.wait(), 5)
+    await asyncio.wait_for(server.node.requests.quiet.wait(), 5)
     assert await texts_in(server, "a") == ["1", "2"]
 
 
@@ -540,7 +540,7 @@ async def test_a_malformed_chunk_ends_it(server: Server) -> None:
         await stored(server, 1)
         await wire.send(b"what?\r\n")
         await wire.ended()
-    await asyncio.wait_for(server.node.quiet.wait(), 5)
+    await asyncio.wait_for(server.node.requests.quiet.wait(), 5)
     assert await texts_in(server, "a") == ["1"]
 
 
@@ -637,7 +637,7 @@ async def test_who_goes_away_while_answers_wait_for_it_is_let_go(server: Server)
     async with sending(server.port, "/notify/a?answers=all") as wire:
         await wire.flood(chunk(b"x\n" * 30_000), 3)
         wire.reset()
-    await asyncio.wait_for(server.node.quiet.wait(), 10)
+    await asyncio.wait_for(server.node.requests.quiet.wait(), 10)
 
 
 # --- HTTP ---

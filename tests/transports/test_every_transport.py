@@ -220,7 +220,7 @@ async def test_reader_that_takes_no_byte_is_cut_off(over: Transport) -> None:
             await service.publish(over.channels[0], "x" * LARGEST)
             await asyncio.sleep(0)
             count += 1
-        await until(service.node.deserted.is_set)
+        await until(service.node.connections.deserted.is_set)
         assert service.node._hub.feeds == {}
 
 
@@ -461,7 +461,7 @@ async def test_peers_that_vanish_without_a_word_are_let_go() -> None:
             if over.endless:
                 deafen((await connect(service, over)).socket)
         with suppress(TimeoutError):
-            await until(service.node.deserted.is_set)
+            await until(service.node.connections.deserted.is_set)
         assert [connection.sink.format for connection in service.node.connections.values()] == []
         assert service.node._hub.feeds == {}
 
@@ -474,7 +474,7 @@ async def test_a_peer_that_leaves_is_noticed(service: Service, over: Transport, 
         client.close()
     else:
         client.half_close()
-    await until(service.node.deserted.is_set)
+    await until(service.node.connections.deserted.is_set)
     assert service.node._hub.feeds == {}
 
 
@@ -495,7 +495,9 @@ async def test_a_node_that_leaves_says_so_and_ends_in_good_order(
     service: Service, over: Transport
 ) -> None:
     client = await connect(service, over)
-    draining = asyncio.create_task(Drain(service.node, seconds=0.2, shuffle=by_chance).run())
+    draining = asyncio.create_task(
+        Drain(service.node.connections, seconds=0.2, shuffle=by_chance).run()
+    )
     if over.goodbye is Says.MESSAGE:
         message = await client.real_message()
         assert message["type"] == "reconnect" and message["after_ms"] >= 0
@@ -508,7 +510,7 @@ async def test_a_node_that_leaves_says_so_and_ends_in_good_order(
     assert ended.value.code == (None if over.streams else 4000)
     client.close()
     await draining
-    assert service.node.deserted.is_set()
+    assert service.node.connections.deserted.is_set()
 
 
 @over()
@@ -518,7 +520,7 @@ async def test_one_connection_too_many_is_told_to_come_back(over: Transport, why
         if why == "full":
             other = await connect(service, TABLE[0])
         else:
-            service.node.draining = True
+            service.node.connections.draining = True
         code = 50304 if why == "full" else 50302
         if over.full is Says.NO:
             client = await connect(service, over)
@@ -543,7 +545,7 @@ async def test_one_connection_too_many_is_told_to_come_back(over: Transport, why
             assert (answer.status, answer.headers["retry-after"]) == (503, "1")
         if why == "full":
             other.close()
-            await until(service.node.deserted.is_set)
+            await until(service.node.connections.deserted.is_set)
             await connect(service, over)
 
 

@@ -217,4 +217,4 @@ async def test_a_poll_whose_answer_nobody_reads_is_let_go() -> None:
         client = await Poll.connect(service.port, Asked(["a"]), receive_buffer=2048)
         service.clients.append(client)
         await asyncio.sleep(0)
-        await until(service.node.quiet.is_set)
+        await until(service.node.requests.quiet.is_set)

@@ -55,7 +55,7 @@ async def test_a_conversation_over_raw(service: Service) -> None:
         assert await one.recv() == await other.recv() == "one message in parts"
         await one.send([b"\0", b"\1"])
         assert await one.recv() == await other.recv() == b"\0\1"
-    await until(service.node.deserted.is_set)
+    await until(service.node.connections.deserted.is_set)
 
 
 async def test_raw_is_closed_with_a_code_when_something_is_lost() -> None:
@@ -111,7 +111,9 @@ async def test_what_is_refused_is_refused_before_the_handshake(service: Service)
 async def test_a_node_that_leaves_closes_in_good_order(service: Service, path: str) -> None:
     async with to(service, path) as socket:
         await joined(service, "a")
-        draining = asyncio.create_task(Drain(service.node, seconds=0.1, shuffle=by_chance).run())
+        draining = asyncio.create_task(
+            Drain(service.node.connections, seconds=0.1, shuffle=by_chance).run()
+        )
         with pytest.raises(ConnectionClosed) as closed:
             while True:
                 await socket.recv()

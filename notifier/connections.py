@@ -1,0 +1,158 @@
+"""The clients' connections to this node: who may come, who is here, who is leaving."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+from notifier.config import Settings
+from notifier.counts import Counts
+from notifier.errors import Draining, TooManyConnections
+from notifier.keepalive import Keepalive, Peer
+from notifier.notification import Gap
+from notifier.sink import Sink, Stream
+from notifier.wire.prepared import Format, Tailor
+
+
+class Connection(Peer, Protocol):
+    """A client's connection, as the node needs it to introduce it and to take its leave."""
+
+    id: str
+
+    def reconnect(self, after_ms: int) -> None:
+        """Tell the client when to come back, elsewhere."""
+
+    def dismiss(self) -> None:
+        """Its time to leave has passed: close it."""
+
+
+class Connections(Mapping[Sink, Connection]):
+    """All that are open, by their sinks, in the order they came.
+
+    :param clock: seconds, monotonic.
+    :param on_blocked: told when a sink takes nothing more; its subscriptions must leave live.
+    :param on_drained: told when it does again.
+    :param on_silenced: told when nothing is to be delivered to a sink any more; its
+        subscriptions must end.
+    :ivar draining: this node is about to leave, so no more are taken.
+    :ivar deserted: set while there are none.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        counts: Counts,
+        *,
+        clock: Callable[[], float],
+        on_blocked: Callable[[Sink], None],
+        on_drained: Callable[[Sink], None],
+        on_silenced: Callable[[Sink], None],
+    ) -> None:
+        self._max_connections = settings.max_connections
+        self._max_pending_bytes = settings.max_pending_bytes
+        self._counts = counts
+        self._clock = clock
+        self._on_blocked = on_blocked
+        self._on_drained = on_drained
+        self._on_silenced = on_silenced
+        self._open: dict[Sink, Connection] = {}
+        self._keepalive = Keepalive(
+            ping_interval=settings.ping_interval,
+            ping_timeout=settings.ping_timeout,
+            stalled_seconds=settings.stalled_seconds,
+        )
+        self.draining = False
+        self.deserted = asyncio.Event()
+        self.deserted.set()
+
+    def __getitem__(self, sink: Sink) -> Connection:
+        return self._open[sink]
+
+    def __iter__(self) -> Iterator[Sink]:
+        return iter(self._open)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def stuck(self) -> int:
+        """Those that take nothing more just now."""
+        return self._keepalive.stuck
+
+    def check_room(self) -> None:
+        """Before a handshake: is there room for one more?
+
+        :raises Draining:
+        :raises TooManyConnections:
+        """
+        if self.draining:
+            raise Draining("This node is about to leave: connect to another.")
+        limit = self._max_connections
+        if len(self._open) >= limit:
+            raise TooManyConnections(
+                f"This node serves {limit} connections already (setting max_connections).",
+                limit=limit,
+            )
+
+    def sink(
+        self,
+        stream: Stream,
+        format: Format,
+        *,
+        transport: str,
+        tailor: Tailor | None = None,
+        on_gap: Callable[[Gap], None] | None = None,
+    ) -> Sink:
+        """An outlet for a new connection.
+
+        :param transport: one of :data:`~notifier.counts.TRANSPORTS`.
+        :param tailor: fits publications to it, if they are not the same for all.
+        :param on_gap: ends it; needed where the format has no word for a gap.
+        """
+        return Sink(
+            stream,
+            format,
+            tailor=tailor,
+            on_gap=on_gap,
+            max_pending_bytes=self._max_pending_bytes,
+            on_blocked=self._blocked,
+            on_drained=self._drained,
+            on_finished=self._on_silenced,
+            traffic=self._counts.traffic[transport],
+        )
+
+    def add(self, connection: Connection) -> None:
+        self._open[connection.sink] = connection
+        self.deserted.clear()
+        self._keepalive.add(connection, self._clock())
+        traffic = connection.sink.traffic
+        traffic.open += 1
+        traffic.opened += 1
+
+    def remove(self, connection: Connection) -> None:
+        """The connection is gone; so is all it was subscribed to."""
+        sink = connection.sink
+        if self._open.pop(sink, None) is not None:
+            sink.traffic.open -= 1
+            sink.traffic.closed[sink.ended or "lost"] += 1
+        if not self._open:
+            self.deserted.set()
+        self._keepalive.remove(connection)
+        self._on_silenced(sink)
+
+    def sweep(self) -> bool:
+        """Ask for signs of life; True when there is more to do at once."""
+        return self._keepalive.sweep(self._clock())
+
+    def _blocked(self, sink: Sink) -> None:
+        self._on_blocked(sink)
+        connection = self._open.get(sink)
+        if connection is not None:
+            self._keepalive.blocked(connection, self._clock())
+
+    def _drained(self, sink: Sink) -> None:
+        connection = self._open.get(sink)
+        if connection is not None:
+            self._keepalive.drained(connection)
+        self._on_drained(sink)
