@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from notifier.brokers.base import Broker
 from notifier.counts import Counts
+from notifier.errands import Errands
 from notifier.errors import BrokerUnavailable
 from notifier.feed import Feed
 from notifier.history import History
@@ -51,7 +52,7 @@ class Backfill:
         self._warmed: set[Feed] = set()
         # A lock per channel that is being opened or abandoned, and how many want it.
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
-        self._errands: set[asyncio.Task[None]] = set()
+        self._errands = Errands()
 
     async def open(self, feed: Feed) -> None:
         """Have the broker deliver to the feed.
@@ -68,7 +69,7 @@ class Backfill:
     def abandon(self, feed: Feed) -> None:
         """Nobody follows the feed any more."""
         self._warmed.discard(feed)
-        self._run(self._abandon(feed))
+        self._errands.run(self._abandon(feed))
 
     async def start(self, feed: Feed, since: Since) -> Start:
         """Where ``since`` lands: in the ring if it can be, else in history.
@@ -87,14 +88,14 @@ class Backfill:
 
     def fetch(self, feed: Feed, subscription: Subscription) -> None:
         """Get the page of history that the subscription needs."""
-        self._run(self._fetch(feed, subscription))
+        self._errands.run(self._fetch(feed, subscription))
 
     async def close(self) -> None:
         """End everything under way."""
-        tasks = [*self._flights.values(), *self._errands]
+        tasks = list(self._flights.values())
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, self._errands.close(), return_exceptions=True)
 
     async def _open(self, feed: Feed) -> None:
         async with self._turn(feed.channel):
@@ -178,14 +179,3 @@ class Backfill:
         del self._flights[key]
         if not task.cancelled():
             task.exception()  # every waiter raises it; none may be left
-
-    def _run(self, errand: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(errand)
-        self._errands.add(task)
-        task.add_done_callback(self._errand_done)
-
-    def _errand_done(self, task: asyncio.Task[None]) -> None:
-        self._errands.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            loop = asyncio.get_running_loop()
-            loop.call_exception_handler({"message": "an errand failed", "exception": error})

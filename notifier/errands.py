@@ -13,6 +13,10 @@ class Errands:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
+    def __len__(self) -> int:
+        """How many are under way."""
+        return len(self._tasks)
+
     def run(self, errand: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Begin it. What it raises goes to the loop's exception handler."""
         task = asyncio.create_task(errand)

@@ -17,6 +17,7 @@ class PatternSubscription:
 
     :param start_of: where those begin that are there already.
     :param full: one was too many; it has been told, and no newborn joins any more.
+    :param followed: the broker follows the pattern for it.
     """
 
     pattern: Pattern
@@ -24,6 +25,7 @@ class PatternSubscription:
     start_of: Starts
     listener: Listener
     full: bool = False
+    followed: bool = False
 
 
 class Patterns:

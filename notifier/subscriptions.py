@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
-from functools import partial
-from typing import Any
 
 from notifier.backfill import Backfill
 from notifier.brokers.base import Broker, Receiver
 from notifier.channels import Namespaces, Pattern, is_pattern
+from notifier.errands import Errands
 from notifier.errors import AlreadySubscribed, NotifierError, NotSubscribed, TooManySubscriptions
 from notifier.hub import Hub
 from notifier.listener import Joined, Listener
@@ -55,7 +53,7 @@ class Subscriptions:
         # Subscriptions to newborn channels that have yet to begin.
         self._newborn: deque[tuple[Subscription, PatternSubscription, Start]] = deque()
         self._patterns = Patterns()
-        self._errands: set[asyncio.Task[None]] = set()
+        self._errands = Errands()
 
     @property
     def patterns(self) -> int:
@@ -101,6 +99,7 @@ class Subscriptions:
         # Before anything is awaited: what is born meanwhile joins.
         self._patterns.add(subscription)
         try:
+            await self._follow_pattern(subscription)
             found = await self._join_all(subscription)
         except BaseException:
             if self._patterns.of(sink).get(pattern.text) is subscription:
@@ -110,6 +109,13 @@ class Subscriptions:
             for followed in self._hub.of(sink).values():
                 self._watch(followed)
         return found
+
+    async def _follow_pattern(self, pattern: PatternSubscription) -> None:
+        await self._broker.follow(pattern.pattern)
+        if self._patterns.of(pattern.sink).get(pattern.pattern.text) is pattern:
+            pattern.followed = True
+        else:  # its client has left
+            self._broker.unfollow(pattern.pattern)
 
     async def _join_all(self, pattern: PatternSubscription) -> list[Joined]:
         sink = pattern.sink
@@ -243,7 +249,7 @@ class Subscriptions:
         start = Start(head, cursor=feed.tail.ring.end)
         # They begin in a while, when the broker has made the feed the channel's receiver.
         if not self._newborn:
-            self._run(self._begin_newborn())
+            self._errands.run(self._begin_newborn())
         self._newborn.extend((attached, pattern, start) for attached, pattern in newborn)
         return feed
 
@@ -283,7 +289,7 @@ class Subscriptions:
         """Somebody listens to an ephemeral channel now, so no birth of it will be told."""
         for pattern in self._patterns.matching(channel):
             if channel not in self._hub.of(pattern.sink):
-                self._run(self._follow(pattern, channel, Latest()))
+                self._errands.run(self._follow(pattern, channel, Latest()))
 
     def _hand_to_a_pattern(self, sink: Sink, channel: str) -> None:
         """It could not be joined by name; a pattern that passed it over for that has it now."""
@@ -292,7 +298,7 @@ class Subscriptions:
             since = pattern.start_of(channel)
             # It may have been born since: nothing of it may be missed.
             since = All() if isinstance(since, Latest) else since
-            self._run(self._follow(pattern, channel, since))
+            self._errands.run(self._follow(pattern, channel, since))
 
     async def _follow(self, pattern: PatternSubscription, channel: str, since: Since) -> None:
         if pattern.sink.closed or channel in self._hub.of(pattern.sink):
@@ -332,12 +338,17 @@ class Subscriptions:
 
     def leave_all(self, sink: Sink) -> None:
         for pattern in list(self._patterns.of(sink).values()):
-            self._patterns.remove(pattern)
+            self._forget(pattern)
         for subscription in list(self._hub.of(sink).values()):
             self._detach(subscription)
 
-    def _end(self, pattern: PatternSubscription) -> None:
+    def _forget(self, pattern: PatternSubscription) -> None:
         self._patterns.remove(pattern)
+        if pattern.followed:
+            self._broker.unfollow(pattern.pattern)
+
+    def _end(self, pattern: PatternSubscription) -> None:
+        self._forget(pattern)
         for subscription in list(self._hub.of(pattern.sink).values()):
             if subscription.pattern == pattern.pattern.text:
                 self._release(subscription)
@@ -366,18 +377,9 @@ class Subscriptions:
         if abandoned is not None:
             self._backfill.abandon(abandoned)
 
-    # --- errands ---
-
     async def close(self) -> None:
         """End everything under way."""
-        for task in list(self._errands):
-            task.cancel()
-        await asyncio.gather(*self._errands, return_exceptions=True)
-
-    def _run(self, errand: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(errand)
-        self._errands.add(task)
-        task.add_done_callback(partial(_landed, self._errands))
+        await self._errands.close()
 
 
 def _gap_at_birth(channel: str, had: Position | None, head: Position | None) -> Gap | None:
@@ -385,10 +387,3 @@ def _gap_at_birth(channel: str, had: Position | None, head: Position | None) -> 
     if had is None or head is None or had.epoch == head.epoch:
         return None
     return Gap(channel, after=had, before=Position(head.epoch, head.offset + 1))
-
-
-def _landed(errands: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
-    errands.discard(task)
-    if not task.cancelled() and (error := task.exception()) is not None:
-        loop = asyncio.get_running_loop()
-        loop.call_exception_handler({"message": "an errand failed", "exception": error})

@@ -153,6 +153,8 @@ class Tail:
             cursor = self.sequence_after(since.position)
             if cursor is not None:
                 return Start(since.position, cursor=cursor)
+            if self._is_news(since.position):
+                return None
         extent = self._extent(now_ms)
         if extent is None:
             return None
@@ -204,6 +206,11 @@ class Tail:
         if not floor.offset <= position.offset <= self.head.offset:
             return None
         return self.ring.after(position.offset, start)
+
+    def _is_news(self, position: Position) -> bool:
+        """Whether another node may know it, though this one has not heard of it (yet)."""
+        assert self.head is not None
+        return position.epoch != self.head.epoch or position.offset > self.head.offset
 
     def is_behind(self, position: Position | None) -> bool:
         """Whether the position is one of this log that has not been heard of here yet."""

@@ -18,6 +18,7 @@ from notifier.brokers.redis.names import Names
 from notifier.brokers.redis.receptions import Receptions
 from notifier.brokers.redis.registry import Registry
 from notifier.brokers.redis.topology import topology_of
+from notifier.brokers.redis.witness import Witness
 from notifier.brokers.redis.writer import Write, Writer
 from notifier.channels import Namespaces, Pattern
 from notifier.config.redisurl import RedisURL
@@ -84,14 +85,22 @@ class RedisBroker:
         self._registry = Registry(
             self._commands, self._names, self._calls, max_channels=max_channels
         )
+        self._witness = Witness(self._commands, self._calls, clock)
         self._doorbells = Doorbells(
-            url, self._topology, self._commands, self._names, own=node, timeout=timeout
+            url,
+            self._topology,
+            self._commands,
+            self._names,
+            own=node,
+            timeout=timeout,
+            on_heard=self._heard_again,
         )
         self._receptions = Receptions(
             self._commands,
             self._doorbells,
             self._names,
             self._calls,
+            self._witness,
             linger_seconds=linger,
             timeout=timeout,
             on_roster=lambda channel, roster: None,
@@ -130,6 +139,14 @@ class RedisBroker:
         with contextlib.suppress(BrokerUnavailable):  # there is a next time
             await self._registry.sweep()
 
+    def _heard_again(self) -> None:
+        """Redis was away, or is another: it may have lost something."""
+        self._errands.run(self._testify())
+
+    async def _testify(self) -> None:
+        with contextlib.suppress(BrokerUnavailable):  # away again: it is asked when it is back
+            await self._witness.testify()
+
     # --- publishing ---
 
     async def publish(self, draft: Draft, idempotency: Idempotency | None = None) -> Receipt:
@@ -147,7 +164,10 @@ class RedisBroker:
         if answer[0] == b"conflict":
             raise IdempotencyConflict(REUSED)
         kind, epoch, offset, id = (word.decode() for word in answer)
-        return Receipt(id, Position(epoch, int(offset)), repeated=kind == "repeat")
+        place = Position(epoch, int(offset))
+        if kind == "new" and not self._witness.stored(draft.channel, place, id):
+            self._heard_again()
+        return Receipt(id, place, repeated=kind == "repeat")
 
     async def _announce(self, draft: Draft, idempotency: Idempotency | None) -> Receipt:
         call = self._calls.announce(draft, idempotency)

@@ -58,6 +58,7 @@ class Doorbell:
 
     :param connect: makes a link that tells what the doorbell wants to be told.
     :param timeout: seconds that connecting, or hearing a probe, may take.
+    :param on_heard: told that the shard is heard again, or for the first time.
     :param on_moved: told that something that is asked for here is elsewhere.
     """
 
@@ -69,6 +70,7 @@ class Doorbell:
         commands: Commands,
         probe: str,
         timeout: float,
+        on_heard: Callable[[], None],
         on_moved: Callable[[], None],
     ) -> None:
         self.shard = shard
@@ -76,6 +78,7 @@ class Doorbell:
         # Why it can't be relied on just now.
         self.trouble: str | None = "Redis has not been reached yet."
         self.on_moved = on_moved
+        self._on_heard = on_heard
         # Done when it is known whether Redis is there.
         self.tried = asyncio.Event()
         self._connect = connect
@@ -165,8 +168,10 @@ class Doorbell:
             await self._ask_for_all(link)
             while True:
                 await self._hear_oneself(link)
-                self.trouble = None
-                self.tried.set()
+                if self.trouble is not None:
+                    self.trouble = None
+                    self.tried.set()
+                    self._on_heard()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(PROBE_SECONDS):
                         await asyncio.shield(link.lost)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+from collections.abc import Callable
 
 from redis.exceptions import RedisError
 
@@ -30,6 +31,7 @@ class Doorbells:
 
     :param own: a tag of this node, for its probes.
     :param timeout: seconds that connecting, or hearing a probe, may take.
+    :param on_heard: told that a shard is heard again, or for the first time.
     """
 
     def __init__(
@@ -41,7 +43,9 @@ class Doorbells:
         *,
         own: str,
         timeout: float,
+        on_heard: Callable[[], None],
     ) -> None:
+        self._on_heard = on_heard
         self._url = url
         self._topology = topology
         self._commands = commands
@@ -145,6 +149,7 @@ class Doorbells:
                     commands=self._commands,
                     probe=self._names.probe(shard.tag or self._own, self._own),
                     timeout=self._timeout,
+                    on_heard=self._heard_again,
                     on_moved=self._moved.set,
                 )
         for count, (key, (name, listening)) in enumerate(list(self._listening.items()), start=1):
@@ -177,6 +182,10 @@ class Doorbells:
             )
         )
 
+    def _heard_again(self) -> None:
+        self._on_heard()
+        self._tell()
+
     def _tell(self) -> None:
         """Log when it begins not to be heard, and when it ends."""
         trouble = self.trouble
@@ -194,6 +203,8 @@ async def heard(listening: Listening, seconds: float) -> None:
 
     :raises BrokerUnavailable: not in that time.
     """
+    if listening.confirmed.done():
+        return
     try:
         async with asyncio.timeout(seconds):
             await asyncio.shield(listening.confirmed)

@@ -15,65 +15,19 @@ to read the stream from the last offset on, once for all who listen on this node
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from notifier.brokers.base import Receiver
 from notifier.brokers.redis.entry import decode
+from notifier.brokers.redis.memory import Memory
+from notifier.brokers.redis.reading import Reading
 from notifier.notification import Gap, Position
-
-# Publications whose ids are remembered, to find where a log was rolled back to.
-MEMORY = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What ``follow.lua`` answers.
-
-    :param asked: where the reader was when it asked; ``None``: nowhere yet.
-    :param same_id: the id that the log has there; "" where it has no entry.
-    :param forks: earlier epochs, and up to which offset they were this log.
-    """
-
-    asked: Position | None
-    epoch: str
-    head: int
-    floor: int
-    clears: int
-    cleared: int
-    forks: dict[str, int]
-    same_id: str
-    more: bool
-    entries: Sequence[tuple[int, bytes]]
-
-    @classmethod
-    def of(cls, asked: Position | None, answer: Sequence[bytes | int]) -> Reading:
-        epoch, head, floor, clears, cleared, forks, same_id, more, *rest = answer
-        return cls(
-            asked,
-            _text(epoch),
-            int(head),
-            int(floor),
-            int(clears),
-            int(cleared),
-            {
-                epoch: int(offset)
-                for epoch, _, offset in (fork.partition(":") for fork in _text(forks).split())
-            },
-            _text(same_id),
-            more == 1,
-            [
-                (int(offset), entry)
-                for offset, entry in zip(rest[::2], rest[1::2], strict=True)
-                if isinstance(entry, bytes)
-            ],
-        )
 
 
 class Reception:
     """One channel with history.
 
+    :ivar memory: what it has heard of this epoch.
     :ivar head: up to where its receiver has been told everything; ``None`` until it is first read.
     :ivar stale: something may have come that was not heard.
     :ivar fresh: set while all that came is known to have been heard.
@@ -104,7 +58,7 @@ class Reception:
         self.clears = 0
         # Nothing of this epoch has been told yet, and its watcher has not been asked.
         self.newborn = False
-        self._recent: deque[tuple[int, str]] = deque(maxlen=MEMORY)
+        self.memory = Memory()
         self._on_stale = on_stale
         self._on_birth = on_birth
         self._on_roster = on_roster
@@ -166,31 +120,6 @@ class Reception:
         self.newborn = reading.head == 0
         self.clears = reading.clears
 
-    def rolled_back(self, reading: Reading) -> bool:
-        """Whether the log has this epoch, and yet is not the one that was heard."""
-        asked = reading.asked
-        if asked is None or asked.epoch != reading.epoch:
-            return False
-        mine = next((id for offset, id in reversed(self._recent) if offset == asked.offset), "")
-        return reading.head < asked.offset or "" != mine != reading.same_id != ""
-
-    @property
-    def memory(self) -> int:
-        """The offset before the first whose id is remembered."""
-        assert self.head is not None
-        return self._recent[0][0] - 1 if self._recent else self.head.offset
-
-    def common(self, reading: Reading) -> int:
-        """Up to which offset what was heard is what the log has.
-
-        :param reading: of the log from :attr:`memory` on.
-        """
-        ids = {offset: decode(self.channel, None, entry).id for offset, entry in reading.entries}
-        for offset, id in reversed(self._recent):
-            if offset <= reading.head and ids.get(offset, id) == id:
-                return offset
-        return min(self.memory, reading.head)
-
     def catch_up(self, reading: Reading) -> None:
         """Tell what has come, and what can't be told."""
         assert self.head is not None
@@ -214,7 +143,7 @@ class Reception:
         fork = reading.forks.get(self.head.epoch)
         self.newborn = fork is None
         self.clears = reading.clears
-        self._recent.clear()
+        self.memory.clear()
         start = max(0 if fork is None else min(fork, self.head.offset), reading.floor)
         first = next((offset for offset, _ in reading.entries if offset > start), reading.head + 1)
         self._gap(self.head, Position(reading.epoch, first))
@@ -226,7 +155,7 @@ class Reception:
         if self.newborn:
             self._on_birth(self)
         self.head = place
-        self._recent.append((place.offset, publication.id))
+        self.memory.note(place.offset, publication.id)
         if self.receiver is not None:
             self.receiver.publication(publication)
 
@@ -240,7 +169,3 @@ class Reception:
         self.clears = clears
         if self.receiver is not None:
             self.receiver.cleared(head)
-
-
-def _text(word: bytes | int) -> str:
-    return word.decode() if isinstance(word, bytes) else str(word)

@@ -12,7 +12,9 @@ from notifier.brokers.redis.commands import Commands, checked
 from notifier.brokers.redis.doorbell import Listening
 from notifier.brokers.redis.doorbells import Doorbells, heard
 from notifier.brokers.redis.names import Names
-from notifier.brokers.redis.reception import MEMORY, Reading, Reception
+from notifier.brokers.redis.reading import Reading
+from notifier.brokers.redis.reception import Reception
+from notifier.brokers.redis.witness import Witness
 from notifier.errands import Errands
 from notifier.errors import BrokerUnavailable
 from notifier.notification import Position
@@ -40,6 +42,7 @@ class Receptions:
         doorbells: Doorbells,
         names: Names,
         calls: Calls,
+        witness: Witness,
         *,
         linger_seconds: float,
         timeout: float,
@@ -50,6 +53,7 @@ class Receptions:
         self._doorbells = doorbells
         self._names = names
         self._calls = calls
+        self._witness = witness
         self._linger_seconds = linger_seconds
         self._timeout = timeout
         self._on_roster = on_roster
@@ -86,6 +90,8 @@ class Receptions:
         reception.awaited += 1
         try:
             await heard(self._listening[channel], self._timeout)
+            if reception.receiver is None:
+                reception.spoil()  # what is stored may not have rung here yet
             await self._fresh(reception)
             reception.listen(receiver)
         finally:
@@ -218,8 +224,8 @@ class Receptions:
                 self._stale[reception] = None
                 continue
             reading = Reading.of(head, checked(answer))
-            if reception.rolled_back(reading):
-                await self._fork(reception)
+            if reception.head is not None and reception.memory.contradicts(reading):
+                await self._witness.fork(reception.channel, reception.head, reception.memory)
                 reception.spoil()
                 continue
             if reception.head is None:
@@ -234,18 +240,3 @@ class Receptions:
                 reception.fresh.set()
         if failed is not None:
             raise failed
-
-    async def _fork(self, reception: Reception) -> None:
-        """What we have heard is not what Redis has: it was rolled back.
-
-        :raises BrokerUnavailable:
-        """
-        seen = reception.head
-        assert seen is not None
-        call = self._calls.follow(
-            reception.channel, Position(seen.epoch, reception.memory), entries=MEMORY + 1
-        )
-        reading = Reading.of(None, await self._commands.one(call))
-        if reading.epoch == seen.epoch:
-            common = reception.common(reading)
-            await self._commands.one(self._calls.fork(reception.channel, seen, common))
