@@ -18,6 +18,7 @@ from notifier.config import Settings
 from notifier.errors import (
     BadParameter,
     BadRequest,
+    Draining,
     HeaderTooLarge,
     InternalError,
     MethodNotAllowed,
@@ -119,10 +120,18 @@ def refuse(handler: RequestHandler, error: NotifierError) -> bytes:
         handler.set_header("Accept-Encoding", ", ".join(error.facts["accepted"]))
     if error.temporary:
         handler.set_header("Retry-After", "1")
+    if isinstance(error, Draining):
+        part(handler)
     if error.status == 426:
         handler.set_header("Upgrade", "websocket")
         handler.set_header("Sec-WebSocket-Version", "13")
     return to_json({"error": error.describe()}) + b"\n"
+
+
+def part(handler: RequestHandler) -> None:
+    """Have the client come back over another connection (RFC 9112 §9.6): this one leads to a node
+    that leaves, also where a balancer would choose another."""
+    handler.set_header("Connection", "close")
 
 
 def set_default_headers(handler: RequestHandler) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 
+from handlers import door
 from handlers.outflow import Outflow
 from handlers.query import Wanted, check_names, read_wanted
 from handlers.streaming import Streaming, is_single
-from notifier.errors import NotifierError
+from notifier.errors import Draining, NotifierError
 from notifier.listener import Joined
 from notifier.wire import eventsource, messages
 from notifier.wire.eventsource import (
@@ -110,6 +111,8 @@ class Events(Streaming):
     async def _refuse_as_event(self, refusal: NotifierError) -> None:
         self.node.counts.errors[refusal.code] += 1
         self.set_stream_headers()
+        if isinstance(refusal, Draining):
+            door.part(self)
         if self.request.method != "HEAD":
             self.write(eventsource.retry(random.randint(*RETRY_MS)))
             self.write(eventsource.say("error", messages.error(refusal)))

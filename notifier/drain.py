@@ -16,8 +16,9 @@ from notifier.errors import Draining
 
 # Clients told before everybody else has a turn.
 BREATH = 256
-# After its slot a client has this long to go by itself, before it is closed.
-GRACE_SECONDS = 1.0
+# After its slot a client has this long to go by itself, before it is closed: a slow one needs
+# seconds until its next connection is there, and stays here until then.
+GRACE_SECONDS = 5.0
 # After the last has been closed, for Close frames to be answered.
 FAREWELL_SECONDS = 1.0
 

@@ -15,14 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from tornado.ioloop import IOLoop
 
 from tests.redisservers.cluster import Cluster
 from tests.redisservers.server import RedisServer
 
 # A busy machine is no bug, and CI must not find today what it did not find yesterday.
-settings.register_profile("steady", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.register_profile(
+    "steady",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
+)
 settings.load_profile("steady")
 
 

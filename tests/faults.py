@@ -16,6 +16,8 @@ from typing import Self
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: no farewell, the peer gets a reset
 CHUNK = 64 * 1024
+# A deadlock, not slowness: far above what anything here takes on a slow machine.
+PATIENCE = 60.0
 
 
 class FaultProxy:
@@ -40,7 +42,7 @@ class FaultProxy:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._server = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
+        self._server = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(PATIENCE)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -50,9 +52,9 @@ class FaultProxy:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(PATIENCE)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         self._loop.close()
 
     @property
@@ -65,8 +67,11 @@ class FaultProxy:
         return len(self._connections)
 
     def cut(self) -> None:
-        """Resets every connection, towards both ends. New ones are accepted as before."""
-        self._do(self._cut)
+        """Resets every connection, towards both ends: not a byte more passes when it returns.
+
+        New ones are accepted as before.
+        """
+        asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result(PATIENCE)
 
     def refuse(self) -> None:
         """Resets each new connection at once, until `accept`. Present ones go on."""
@@ -88,12 +93,14 @@ class FaultProxy:
         """Runs an action on the proxy's loop and waits for it."""
         done = threading.Event()
         self._loop.call_soon_threadsafe(lambda: (action(), done.set()))
-        if not done.wait(10):
+        if not done.wait(PATIENCE):
             raise TimeoutError("the proxy's loop is stuck")
 
-    def _cut(self) -> None:
-        for connection in self._connections:
+    async def _cut(self) -> None:
+        connections = list(self._connections)
+        for connection in connections:
             connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
 
     async def _listen(self) -> asyncio.Server:
         return await asyncio.start_server(self._accepted, "127.0.0.1", 0)
@@ -101,8 +108,7 @@ class FaultProxy:
     async def _stop(self) -> None:
         assert self._server is not None
         self._server.close()
-        self._cut()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._cut()
         await self._server.wait_closed()
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -26,7 +26,7 @@ from tests.frames import CLOSE, PING, PONG, Frame, client_frame
 from tests.handlers.serving import RawSocket, open_stream
 
 # Far above what anything here takes on a slow machine: who waits longer waits for nothing.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from notifier.notification import Position
-from tests.rawsocket import PATIENCE, AccountedSocket, Service, serving
+from tests.rawsocket import AccountedSocket, Service, serving
 
 CLIENTS = 300
 BEFORE, MEANWHILE = 10, 25
@@ -19,7 +17,6 @@ async def publish(service: Service, count: int) -> None:
         await service.publish("builds", f"build {number}")
 
 
-@pytest.mark.gen_test(timeout=3 * PATIENCE)
 async def test_everybody_comes_back_to_what_it_missed_and_history_is_read_once() -> None:
     async with serving() as service:
         path = "/ws?channel=alerts&channel=builds"

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.handlers.serving import PATIENCE
+
 CHECKOUT = Path(__file__).parent.parent
 SOURCES = ("notifier", "handlers", "static")
 LISTENING = re.compile(r"server\.listening url=(\S+)")
@@ -72,7 +74,7 @@ def served(installed: Path, tmp_path: Path) -> Iterator[str]:
             yield found[1]
         finally:
             process.send_signal(signal.SIGTERM)
-            _, rest = process.communicate(timeout=20)
+            _, rest = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, rest
 
 
@@ -145,6 +147,6 @@ def _run(command: list[str | Path], *, cwd: Path) -> subprocess.CompletedProcess
 def _get(url: str) -> bytes:
     # No proxy: the environment may name one.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=10) as answer:
+    with opener.open(url, timeout=PATIENCE) as answer:
         body: bytes = answer.read()
         return body

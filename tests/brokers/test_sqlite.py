@@ -26,7 +26,16 @@ from notifier.channels import Namespace, Namespaces, Pattern
 from notifier.errors import BrokerUnavailable, InternalError, TooManyChannels
 from notifier.notification import Draft, Position, Publication
 from notifier.wire.resume import After, All, Last
-from tests.brokers.contract import Clock, Contract, Listener, Midwife, any_use, offsets_of, place
+from tests.brokers.contract import (
+    PATIENCE_SECONDS,
+    Clock,
+    Contract,
+    Listener,
+    Midwife,
+    any_use,
+    offsets_of,
+    place,
+)
 
 COUNTER_MS = COUNTER_SECONDS * 1000
 HOUR_MS = 3_600_000
@@ -82,7 +91,7 @@ TestAnyUse = any_use(make_sqlite)
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what a thread brings about."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 

@@ -6,10 +6,14 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.browser.serving import Server
 from tests.faults import FaultProxy
+
+# Slowness is no bug: who waits longer waits for nothing. (`expect` has a default of its own.)
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -36,7 +40,7 @@ def browser() -> Iterator[Browser]:
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A browser profile of its own; whatever its pages complain about fails the test."""
     made = browser.new_context(viewport={"width": 1280, "height": 860})
-    made.set_default_timeout(15_000)
+    made.set_default_timeout(PATIENCE_MS)
     complaints: list[str] = []
     made.on("weberror", lambda problem: complaints.append(str(problem.error)))
     made.on("console", lambda message: complaints.append(message.text) if _bad(message) else None)

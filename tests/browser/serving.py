@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Self
 
 ROOT = Path(__file__).parents[2]
+# Far above what anything here takes on a slow machine.
+PATIENCE = 60.0
 COMMAND = [sys.executable, "-m", "notifier", "serve"]
 
 
@@ -30,7 +32,7 @@ class Server:
         self._listening = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        if not self._listening.wait(20) or self._process.poll() is not None:
+        if not self._listening.wait(PATIENCE) or self._process.poll() is not None:
             self.kill()
             raise RuntimeError("the server did not start:\n" + "".join(self.log))
         [line] = [line for line in self.log if "server.listening" in line]
@@ -59,16 +61,16 @@ class Server:
     def _publish(self, method: str, path: str, body: bytes, content_type: str) -> None:
         headers = {"Content-Type": content_type}
         request = urllib.request.Request(self.url + path, body, headers, method=method)
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             response.read()
 
     def terminate(self) -> None:
         """Asks it to drain and leave; does not wait."""
         self._process.terminate()
 
-    def wait(self, seconds: float = 20) -> int:
+    def wait(self) -> int:
         """Its exit status, once it has left."""
-        status = self._process.wait(seconds)
+        status = self._process.wait(PATIENCE)
         self._close()
         return status
 
@@ -79,7 +81,7 @@ class Server:
         self._close()
 
     def _close(self) -> None:
-        self._reader.join(10)
+        self._reader.join(PATIENCE)
         if self._process.stderr:
             self._process.stderr.close()
 

@@ -28,7 +28,8 @@ def follow(context: BrowserContext) -> Follow:
               const keep = ({type, data}) => got.push([type, JSON.parse(data)]);
               window.events = new EventSource(url);
               events.onmessage = keep;
-              for (const type of ["subscribed", "gap", "unsubscribed", "reconnect", "refused"]) {
+              for (const type of ["subscribed", "gap", "unsubscribed", "reconnect", "refused",
+                                  "keepalive"]) {
                 events.addEventListener(type, keep);
               }
               events.onerror = () => errors += 1;
@@ -97,21 +98,21 @@ def test_several_channels_and_a_pattern_are_resumed_by_themselves(
     assert all_of(page, "gap") == []
 
 
-def test_channel_that_said_nothing_yet_is_resumed_from_where_it_was_joined(
-    server: Server, proxy: FaultProxy, follow: Follow
-) -> None:
-    publish(server, ("alerts", "builds"), times=3)
-    for url in ("/events?channel=alerts", "/events?channel=alerts&channel=builds"):
-        page = follow(proxy.url, url)
-        wait_for(page, "subscribed", "builds" if "builds" in url else "alerts")
-        # The place follows the last `subscribed`: this comes after both.
-        page.wait_for_timeout(300)
-        proxy.cut()
-        first = len(server_history(page)) + 1
-        publish(server, ("alerts",), times=1)
-        wait_for(page, "message", "alerts", first)
-        assert offsets(page, "alerts") == [first]
-        page.evaluate("events.close()")
+def test_channel_that_said_nothing_yet_is_resumed_from_where_it_was_joined(follow: Follow) -> None:
+    with Server("--ping-interval", "0.2") as server, FaultProxy(server.port) as proxy:
+        publish(server, ("alerts", "builds"), times=3)
+        for url in ("/events?channel=alerts", "/events?channel=alerts&channel=builds"):
+            page = follow(proxy.url, url)
+            # The place follows the last `subscribed` and fires nothing. This comes after both.
+            page.wait_for_function(
+                "() => got.map(([type]) => type).join().includes('subscribed,keepalive')"
+            )
+            proxy.cut()
+            first = len(server_history(page)) + 1
+            publish(server, ("alerts",), times=1)
+            wait_for(page, "message", "alerts", first)
+            assert offsets(page, "alerts") == [first]
+            page.evaluate("events.close()")
 
 
 def server_history(page: Page) -> list[dict[str, Any]]:

@@ -91,7 +91,7 @@ def test_both_ways_show_what_comes_and_what_came_meanwhile(
     with Server(*friendly(site, tmp_path), port=friend.port) as again:
         again.notify("alerts", message="while you were away")
         for way in (socket, events):
-            expect(way.locator("p")).to_have_text("connected", timeout=30_000)
+            expect(way.locator("p")).to_have_text("connected")
             expect(way.locator("li")).to_have_text(["db1: Disk full", "while you were away"])
 
 
@@ -151,5 +151,5 @@ def test_page_of_the_tutorial_shows_what_it_missed(context: BrowserContext, tmp_
         with Server(*friendly(site, tmp_path), port=first.port) as again:
             again.notify("alerts", message="Sent before the page was back")
             expect(shown).to_have_text(
-                ["before", "db1: Hello, wall", "Sent before the page was back"], timeout=30_000
+                ["before", "db1: Hello, wall", "Sent before the page was back"]
             )

@@ -28,13 +28,18 @@ def wait_for_card(page: Page, title: str) -> None:
 
 
 def wait_for_state(page: Page, state: str) -> None:
-    expect(page.locator("#status")).to_have_attribute("data-state", state, timeout=45_000)
+    expect(page.locator("#status")).to_have_attribute("data-state", state)
 
 
 def come_back(page: Page) -> None:
-    """Doesn't sit out the back-off: it may have tried again by itself already."""
-    page.evaluate("dispatchEvent(new Event('online'))")
-    wait_for_state(page, "open")
+    """Doesn't sit out the back-off, however often a try fails."""
+    page.wait_for_function(
+        """() => {
+          dispatchEvent(new Event("online"));
+          return document.getElementById("status").dataset.state === "open";
+        }""",
+        polling=200,
+    )
 
 
 # --- receiving ------------------------------------------------------------------------------------
@@ -62,7 +67,7 @@ def test_page_shows_what_is_posted(server: Server, open_page: OpenPage) -> None:
     expect(card.locator(".tag")).to_have_text(["disk", "db1"])
     expect(card.get_by_role("link", name="Open runbook")).to_be_visible()
     expect(card.locator(".channel")).to_have_text("alerts")
-    expect(card.locator("time")).to_have_text("just now")
+    expect(card.locator("time")).to_have_text(re.compile(r"^(just now|\d+s ago)$"))
     expect(card.locator("time")).to_have_attribute("title", re.compile(r"\d\d:\d\d.* · \S+:1$"))
     card.locator("summary").click()
     expect(card.locator("pre")).to_have_text('{\n  "used": 800\n}')
@@ -213,12 +218,19 @@ def test_same_key_changes_the_card_in_place(server: Server, open_page: OpenPage)
     server.notify("builds", title="Another channel's", key="deploy")
     server.notify("alerts", title="Later")
     wait_for_card(page, "Later")
+    card = page.locator(".card", has=page.get_by_role("heading", name="Deploy"))
+    # The highlight passes: it is not for a test to be there in time.
+    card.evaluate(
+        """card => {
+          const watch = () => card.classList.contains("changed") && (window.highlighted = true);
+          new MutationObserver(watch).observe(card, {attributes: true});
+        }"""
+    )
     for step in ("2 of 3", "3 of 3"):
         server.notify("alerts", title="Deploy", message=step, key="deploy")
-    card = page.locator(".card", has=page.get_by_role("heading", name="Deploy"))
     expect(card.locator(".message")).to_have_text("3 of 3")
     expect(card.locator(".updates")).to_have_text("Updated 2 times")
-    expect(card).to_have_class(re.compile("changed"))
+    page.wait_for_function("window.highlighted")
     assert titles(page) == ["Deploy", "Another channel's", "Later"]
 
 
@@ -342,7 +354,7 @@ def test_server_that_lost_its_history_is_marked(open_page: OpenPage) -> None:
 
 
 def test_draining_server_is_left_without_a_pause(open_page: OpenPage) -> None:
-    with Server("--drain-seconds", "3") as old, FaultProxy(old.port) as proxy, Server() as new:
+    with Server("--drain-seconds", "20") as old, FaultProxy(old.port) as proxy, Server() as new:
         page = open_page(proxy.url)
         page.evaluate(
             """() => {

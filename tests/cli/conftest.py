@@ -36,7 +36,7 @@ def notifier(tmp_path: Path, environment: dict[str, str]) -> Run:
             capture_output=True,
             cwd=tmp_path,
             env=environment | (variables or {}),
-            timeout=30,
+            timeout=60,
             check=False,
         )
         return subprocess.CompletedProcess(

@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Service:
@@ -99,7 +99,11 @@ class Running:
         return self.ended()
 
     def ended(self) -> int:
-        self.until(lambda self: self.process.poll() is not None)
+        def has_ended(running: Running) -> bool:
+            running._read()  # who is not read waits, once a terminal or a pipe is full
+            return running.process.poll() is not None
+
+        self.until(has_ended)
         self._read()
         return self.process.returncode
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
+from tests.cli.served import PATIENCE
 
 
 class Serving:
@@ -33,7 +34,7 @@ class Serving:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> str:
         """Send the signal; what was logged from then on. It must exit 0."""
         self.process.send_signal(number)
-        _, rest = self.process.communicate(timeout=20)
+        _, rest = self.process.communicate(timeout=PATIENCE)
         assert self.process.returncode == 0, rest
         return rest
 
@@ -136,7 +137,7 @@ def test_terminal_is_told_what_to_do_next(environment: dict[str, str], tmp_path:
         while b"Ctrl-C" not in said:
             said += os.read(leader, 4096)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
     os.close(leader)
     assert re.search(rb"Open.*http://127\.0\.0\.1:\d+", said) and b"curl -d" in said
 

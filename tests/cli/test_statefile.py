@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from notifier.cli.statefile import StateFile
+from tests.cli.served import PATIENCE
 
 
 def mode(path: Path) -> int:
@@ -54,7 +55,7 @@ async def test_later_write_that_fails_is_told(tmp_path: Path) -> None:
     file.save("a=e:1;t=1.000")
     file.save("a=e:2;t=1.000")
     folder.rename(tmp_path / "away")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(FileNotFoundError):
             await file.until_failed()
     with pytest.raises(FileNotFoundError):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.cli.served import Service, Start, start, wait_until
+from tests.cli.served import PATIENCE, Service, Start, start, wait_until
 from tests.faults import FaultProxy
 from tests.processes import server_process
 
@@ -121,7 +121,7 @@ def test_interrupt_ends_it_though_nobody_reads(start: Start, service: Service) -
     with start("subscribe", "stuck", "--since", "all", "--url", service.url) as running:
         service.wait_for_subscriber("stuck")
         running.process.send_signal(signal.SIGINT)
-        assert running.process.wait(20) == 130
+        assert running.process.wait(PATIENCE) == 130
 
 
 def test_closed_pipe_ends_it_quietly(
@@ -141,7 +141,7 @@ def test_closed_pipe_ends_it_quietly(
         assert process.stdout is not None and process.stderr is not None
         assert process.stdout.readline().endswith(b"first\n")
         process.stdout.close()
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
         assert process.stderr.read() == b""
 
 
@@ -258,7 +258,7 @@ def test_all_of_a_command_ends_with_us(
     with start(*arguments, "--url", service.url) as running, fifo.open() as alive:
         assert alive.readline() == "begun\n"
         assert running.stop(number) == 128 + number
-        assert select.select([alive], [], [], 20)[0]
+        assert select.select([alive], [], [], PATIENCE)[0]
         assert alive.read() == ""
 
 
@@ -310,7 +310,8 @@ def test_state_advances_while_it_runs(start: Start, service: Service, tmp_path: 
         service.wait_for_subscriber("advance")
         for number in range(20):
             service.publish("advance", str(number))
-        wait_until(lambda: ":20;" in (tmp_path / "st").read_text())
+        file = tmp_path / "st"
+        wait_until(lambda: file.exists() and ":20;" in file.read_text())
         running.process.kill()
 
 
@@ -326,7 +327,7 @@ def test_command_that_was_not_over_is_run_again(
     with start(*arguments, "--exec", script) as running:
         wait_until(lambda: log.exists() and log.read_text() == "0\n1\n")
         running.process.kill()
-        running.process.wait(20)
+        running.process.wait(PATIENCE)
     with start(*arguments, "--exec", script) as running:
         wait_until(lambda: log.read_text() == "0\n1\n1\n")
         assert running.stop() == 130

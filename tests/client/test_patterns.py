@@ -13,8 +13,6 @@ from tests.client.test_subscription import iterating, messages, opened, take
 from tests.faults import FaultProxy
 from tests.handlers.serving import until
 
-pytestmark = pytest.mark.gen_test(timeout=60)
-
 
 async def test_channels_that_are_and_that_will_be_are_followed(client: Client) -> None:
     changes: list[Change] = []

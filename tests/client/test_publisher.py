@@ -11,8 +11,7 @@ from notifier.client import Client, Interrupted, Summary, Unreachable
 from notifier.server import Server
 from tests.client.test_requests import stored
 from tests.faults import FaultProxy
-
-pytestmark = pytest.mark.gen_test(timeout=60)
+from tests.handlers.serving import PATIENCE
 
 
 async def test_many_are_stored_in_order(client: Client, server: Server) -> None:
@@ -66,7 +65,7 @@ async def test_trickle_is_stored_as_it_comes(client: Client, server: Server) -> 
         await client.publish("alerts", "first")
         for number in range(3):
             yield {"channel": "alerts", "message": str(number)}
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while len(await stored(server)) < number + 2:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
 

@@ -29,8 +29,6 @@ from tests.client.test_subscription import another_server
 from tests.faults import FaultProxy
 from tests.handlers.serving import serving
 
-pytestmark = pytest.mark.gen_test(timeout=60)
-
 
 async def stored(server: Server, channel: str = "alerts") -> list[str | None]:
     async with notifier.client.connect(f"http://127.0.0.1:{server.port}") as client:

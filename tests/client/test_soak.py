@@ -57,7 +57,6 @@ async def live_and_die(
                     await asyncio.sleep(rng.random() * 0.2)
 
 
-@pytest.mark.gen_test(timeout=120)
 @pytest.mark.parametrize("seed", range(3))
 async def test_account_is_exact_whatever_happens(
     client: Client, server: Server, proxy: FaultProxy, seed: int

@@ -36,9 +36,6 @@ from notifier.server import Server
 from tests.faults import FaultProxy
 from tests.handlers.serving import PATIENCE, serving, until
 
-# Slowness is no bug; a deadlock ends at `until` or `take`, which say where.
-pytestmark = pytest.mark.gen_test(timeout=60)
-
 
 async def take(subscription: Subscription[Any], count: int) -> list[Any]:
     async with asyncio.timeout(2 * PATIENCE):
@@ -326,6 +323,10 @@ async def test_leaving_server_hands_over_without_loss_or_repetition(
         await opened(changes)
         for number in range(300):
             if number % 100 == 50:
+                # One move at a time: a second word while it moves would be none.
+                await until(
+                    lambda: changes[-1].state == "open" and len(server.node.connections) == 1
+                )
                 for connection in list(server.node.connections.values()):
                     connection.reconnect(20)
             await client.publish(channel, str(number))
@@ -342,7 +343,7 @@ async def test_drained_server_is_left_for_the_next(client: Client, proxy: FaultP
     """A log that is another one over there shows as a gap, as it must."""
     changes: list[Change] = []
     async with serving() as second:
-        async with serving(drain_seconds=4) as first:
+        async with serving(drain_seconds=20) as first:
             proxy.target_port = first.port
             subscription = client.subscribe("alerts", on_change=changes.append)
             async with iterating(subscription) as items:
@@ -388,8 +389,8 @@ async def test_silent_connection_is_doubted_and_replaced(proxy: FaultProxy) -> N
         async with iterating(client.subscribe("alerts", on_change=changes.append)) as items:
             await opened(changes)
             proxy.stall()
-            await until(lambda: len(changes) > 1)
-            assert changes[1].state == "waiting" and "did not answer" in changes[1].reason
+            await until(lambda: changes[-1].state == "waiting")
+            assert "did not answer" in changes[-1].reason
             proxy.cut()
             proxy.flow()
             await until(lambda: changes[-1].state == "open")
@@ -400,13 +401,13 @@ async def test_silent_connection_is_doubted_and_replaced(proxy: FaultProxy) -> N
 async def test_quiet_connection_that_answers_is_kept(proxy: FaultProxy) -> None:
     async with (
         serving(ping_interval=0.1) as server,
-        notifier.client.connect(proxy.url, timeout=0.5) as client,
+        notifier.client.connect(proxy.url, timeout=2) as client,
     ):
         proxy.target_port = server.port
         changes: list[Change] = []
         async with iterating(client.subscribe("alerts", on_change=changes.append)):
             await opened(changes)
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(3)  # longer than without an answer
             assert [change.state for change in changes] == ["open"]
 
 

@@ -17,8 +17,6 @@ from notifier.server import Server
 # For localhost, signed by itself, with its key; made for these tests.
 CERTIFICATE = Path(__file__).parent / "localhost.pem"
 
-pytestmark = pytest.mark.gen_test(timeout=60)
-
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):

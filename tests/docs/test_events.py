@@ -6,8 +6,6 @@ import json
 import re
 from typing import Any
 
-import pytest
-
 from handlers.raw import GAP, GAP_AT_START
 from notifier.errors import Draining
 from tests.docs.markdown import blocks, read
@@ -33,7 +31,6 @@ def shape(text: str) -> list[Any]:
     return lines
 
 
-@pytest.mark.gen_test(timeout=30)
 async def test_events_look_like_their_example() -> None:
     (example,) = shown("text", "`/events`")
     async with serving() as server, wire_to(server.port) as wire:
@@ -47,7 +44,6 @@ async def test_events_look_like_their_example() -> None:
     assert shape(received.decode()) == shape(example.rstrip("\n") + "\n\n")
 
 
-@pytest.mark.gen_test(timeout=30)
 async def test_lines_look_like_their_examples() -> None:
     kept_alive, end = (json.loads(text) for text in shown("json", "`/stream`"))
     async with serving(ping_interval=0.1) as server:

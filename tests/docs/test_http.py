@@ -14,7 +14,7 @@ import pytest
 from notifier.notification import FIELDS
 from tests.docs.markdown import CHECKOUT, blocks, read
 from tests.docs.test_errors import ENTRIES
-from tests.handlers.serving import serving
+from tests.handlers.serving import PATIENCE, serving
 from tests.handlers.test_door import ROUTES
 
 PAGE = read("reference/http.md")
@@ -49,7 +49,7 @@ async def run(command: str, *, port: int) -> bytes:
         ["bash", "-c", command],
         cwd=CHECKOUT,
         capture_output=True,
-        timeout=20,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -71,7 +71,6 @@ def test_every_field_is_documented() -> None:
     assert set(re.findall(r"`(\w+)`", " ".join(rows))) == FIELDS
 
 
-@pytest.mark.gen_test(timeout=30)
 @pytest.mark.parametrize(("heading", "command"), COMMANDS, ids=[c[:60] for _, c in COMMANDS])
 async def test_an_example_works(heading: str, command: str) -> None:
     async with serving() as server:
@@ -90,7 +89,6 @@ async def test_an_example_works(heading: str, command: str) -> None:
             assert answer == {"status": "ok"}
 
 
-@pytest.mark.gen_test(timeout=30)
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
@@ -112,7 +110,6 @@ async def test_an_answer_is_shown_as_it_is(method: str, path: str, body: str) ->
     assert shape(json.loads(output)) in [shape(example) for example in examples]
 
 
-@pytest.mark.gen_test(timeout=30)
 async def test_the_answer_to_lines_is_shown_as_it_is() -> None:
     (command,) = [command for heading, command in COMMANDS if "x-ndjson" in command]
     examples = [json.loads(block.text) for block in blocks(PAGE) if block.language == "json"]
@@ -121,7 +118,6 @@ async def test_the_answer_to_lines_is_shown_as_it_is() -> None:
     assert shape(json.loads(output)) in [shape(example) for example in examples]
 
 
-@pytest.mark.gen_test(timeout=30)
 @pytest.mark.parametrize(("code", "command"), ERRORS, ids=[code for code, _ in ERRORS])
 async def test_an_example_of_an_error_gives_that_error(code: str, command: str) -> None:
     async with serving() as server:

@@ -14,7 +14,7 @@ import pytest
 
 import notifier.client
 from tests.docs.markdown import blocks, read
-from tests.handlers.serving import serving
+from tests.handlers.serving import PATIENCE, serving
 
 PAGE = read("reference/python.md")
 EXAMPLES = [block for block in blocks(PAGE) if block.language == "python"]
@@ -48,7 +48,6 @@ def test_every_argument_is_documented() -> None:
             assert argument == "self" or re.search(rf"\b{argument}\b", SAID), argument
 
 
-@pytest.mark.gen_test(timeout=60)
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda block: block.heading)
 async def test_example_runs(
     example: Any,
@@ -67,7 +66,7 @@ async def test_example_runs(
             running = asyncio.ensure_future(eval(code, {"client": client}))
             said = ""
             # Some go on for as long as there is something: they have run when they said something.
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while not running.done() and not said:
                     await asyncio.sleep(0.05)
                     said += capsys.readouterr().out

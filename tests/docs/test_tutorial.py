@@ -111,7 +111,8 @@ def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
                 reader.restart()
             if block.text == "cat /tmp/reactions.log":
                 assert reader.running is not None
-                until((tmp_path / "reactions.log").exists, reader.running)
+                reactions = tmp_path / "reactions.log"
+                until(lambda: reactions.exists() and reactions.read_text(), reader.running)  # noqa: B023
             reader.do(block)
             if "notifier subscribe" in block.text:
                 assert reader.running is not None

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from notifier.notification import Gap, Position
 from notifier.session import _MEMBERS
 from notifier.wire import messages
@@ -48,7 +46,6 @@ def test_every_command_has_its_example() -> None:
         assert example.keys() - {"type", "ref"} <= names
 
 
-@pytest.mark.gen_test(timeout=30)
 async def test_messages_of_the_server_look_like_their_examples() -> None:
     seen: dict[str, list[dict[str, Any]]] = {}
     async with serving(history_size=2, feed_size=1, presence=True) as server:
@@ -102,7 +99,6 @@ async def test_messages_of_the_server_look_like_their_examples() -> None:
     assert shown == ["now", "join", "leave", "count"]
 
 
-@pytest.mark.gen_test(timeout=30)
 async def test_every_example_of_a_command_is_taken() -> None:
     async with serving() as server, raw_socket(server.port) as socket:
         for kind in _MEMBERS:

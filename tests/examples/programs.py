@@ -24,7 +24,7 @@ from tests.handlers.serving import CHECKOUT
 
 EXAMPLES = CHECKOUT / "examples"
 # A deadlock, not slowness.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def required(command: str, package: str) -> str:
@@ -140,7 +140,7 @@ class Program:
             pipe.close()
 
 
-def until(condition: Callable[[], bool], program: Program | None = None) -> None:
+def until(condition: Callable[[], object], program: Program | None = None) -> None:
     """Wait for what happens silently; where it is a program's affair, its errors are told."""
     end = time.monotonic() + PATIENCE
     while not condition():

@@ -21,7 +21,7 @@ from tests.frames import CLOSE, PING, TEXT, Frame, FrameParser, client_frame
 
 CHECKOUT = Path(__file__).parent.parent.parent
 # A deadlock, not slowness: far above what anything here takes on a slow machine.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @asynccontextmanager

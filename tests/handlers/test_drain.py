@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from contextlib import AsyncExitStack
 from itertools import pairwise
 
@@ -12,16 +11,24 @@ import pytest
 
 from notifier.server import Server
 from tests.frames import CLOSE, client_frame
-from tests.handlers.serving import HANDSHAKE, head, raw_socket, refused, until, wire_to
+from tests.handlers.serving import (
+    HANDSHAKE,
+    PATIENCE,
+    head,
+    raw_socket,
+    refused,
+    request,
+    until,
+    wire_to,
+)
 from tests.processes import server_process
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.gen_test(timeout=30)
 async def test_a_server_that_is_told_to_leave_does_so_in_good_order(
     number: signal.Signals,
 ) -> None:
-    with server_process("--drain-seconds", "3") as server:
+    with server_process("--drain-seconds", "5") as server:
         async with AsyncExitStack() as stack:
             kept = await stack.enter_async_context(wire_to(server.port))
             await kept.send(head("GET", "/health/ready"))
@@ -33,7 +40,6 @@ async def test_a_server_that_is_told_to_leave_does_so_in_good_order(
             for client in clients:
                 assert (await client.message())["type"] == "subscribed"
 
-            began = time.monotonic()
             server.signal(number)
             told = [await client.message() for client in clients]
             assert {message["type"] for message in told} == {"reconnect"}
@@ -42,18 +48,18 @@ async def test_a_server_that_is_told_to_leave_does_so_in_good_order(
             assert len(set(slots)) == 5, "each has a slot of its own"
             steps = [after - before for before, after in pairwise(slots)]
             assert max(steps) - min(steps) <= 1, "evenly spread"
-            assert slots[-1] < 3000
+            assert slots[-1] < 5000
 
             # Not ready, and nobody new, while those who are here are served.
             await kept.send(head("GET", "/health/ready"))
             ready = await kept.answer()
             assert (ready.status, ready.json["reason"]) == (503, "draining")
-            await kept.send(head("GET", "/ws", HANDSHAKE))
-            assert (await kept.answer()).code == 50302
             assert refused(server.port)
             await kept.send(head("POST", "/notify/a", {"Content-Length": "2"}) + b"hi")
             answer = await kept.answer()
             assert (answer.status, answer.json["subscribers"] > 0) == (200, True)
+            await kept.send(head("GET", "/ws", HANDSHAKE))
+            assert (await kept.answer()).code == 50302
             last = clients[told.index(max(told, key=lambda message: message["after_ms"]))]
             assert (await last.message())["message"] == "hi"
             refusal = await last.ask({"type": "subscribe", "channel": "b"})
@@ -69,17 +75,14 @@ async def test_a_server_that_is_told_to_leave_does_so_in_good_order(
                     assert int.from_bytes(frame[1][:2]) == 4000
                     await client.send(client_frame(frame[1][:2], CLOSE))
         assert await server.exit_code() == 0
-        assert time.monotonic() - began < 10
 
 
-@pytest.mark.gen_test(timeout=30)
 async def test_an_empty_server_leaves_at_once() -> None:
     with server_process("--drain-seconds", "60") as server:
         server.signal(signal.SIGTERM)
         assert await server.exit_code() == 0
 
 
-@pytest.mark.gen_test(timeout=30)
 async def test_a_second_signal_stops_at_once() -> None:
     with server_process("--drain-seconds", "60") as server:
         async with raw_socket(server.port) as first, raw_socket(server.port) as second:
@@ -90,7 +93,6 @@ async def test_a_second_signal_stops_at_once() -> None:
             assert await server.exit_code() == 0
 
 
-@pytest.mark.gen_test(timeout=30)
 async def test_an_echo_is_closed_when_its_slot_has_passed() -> None:
     with server_process("--drain-seconds", "0.4") as server:
         async with raw_socket(server.port, "/echo") as socket:
@@ -99,7 +101,6 @@ async def test_an_echo_is_closed_when_its_slot_has_passed() -> None:
         assert await server.exit_code() == 0
 
 
-@pytest.mark.gen_test(timeout=30)
 async def test_clients_that_do_not_react_do_not_hold_it_up() -> None:
     with server_process("--drain-seconds", "0.4") as server:
         async with raw_socket(server.port) as stubborn, wire_to(server.port) as slow:
@@ -128,7 +129,7 @@ async def test_a_request_that_was_broken_off_is_not_waited_for(server: Server) -
     async with wire_to(server.port) as wire:
         await wire.send(head("POST", "/notify/a", {"Content-Length": "5"}) + b"he")
         await until(lambda: not server.node.requests.quiet.is_set())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await server.node.requests.quiet.wait()
 
 
@@ -136,5 +137,19 @@ async def test_a_request_refused_unread_is_not_waited_for(server: Server) -> Non
     async with wire_to(server.port) as wire:
         await wire.send(head("POST", "/notify/a", {"Content-Length": "999999999"}) + b"he")
         assert (await wire.answer()).status == 413
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await server.node.requests.quiet.wait()
+
+
+@pytest.mark.parametrize(
+    "path", ["/ws", "/raw/a", "/echo", "/events?channel=a", "/stream?channel=a"]
+)
+async def test_who_is_turned_away_is_to_come_back_over_another_connection(
+    server: Server, path: str
+) -> None:
+    """Over this one a client that keeps connections would only get here again."""
+    server.node.connections.draining = True
+    headers = {"Accept": "text/event-stream"} if "events" in path else HANDSHAKE
+    answer = await request(server.port, "GET", path, headers=headers)
+    assert b'"code":50302' in answer.body
+    assert answer.headers["connection"] == "close"

@@ -14,6 +14,7 @@ from notifier.server import Server
 from tests.frames import client_frame
 from tests.handlers.serving import (
     HANDSHAKE,
+    PATIENCE,
     head,
     raw_socket,
     request,
@@ -152,7 +153,7 @@ async def test_curl_shows_the_refusal(server: Server, tmp_path: Path, more: list
         subprocess.run,
         ["curl", "-sS", "--data-binary", f"@{big}", *more, f"{server.url}/notify/a"],
         capture_output=True,
-        timeout=20,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -17,6 +17,7 @@ from notifier.wire.resume import ResumeToken
 from tests.frames import BINARY, CLOSE, PING, PONG, client_frame
 from tests.handlers.serving import (
     HANDSHAKE,
+    PATIENCE,
     raw_socket,
     request,
     serving,
@@ -35,7 +36,7 @@ class Client:
         self.connection = connection
 
     async def message(self) -> Any:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             text = await self.connection.recv()
         assert isinstance(text, str)
         assert text.startswith('{"type":"'), "type stands first"
@@ -48,7 +49,7 @@ class Client:
     async def closed(self) -> tuple[int, str]:
         with pytest.raises(ConnectionClosed) as closing:
             while True:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(PATIENCE):
                     await self.connection.recv()
         assert closing.value.rcvd is not None
         return closing.value.rcvd.code, closing.value.rcvd.reason
@@ -704,9 +705,11 @@ async def test_a_silent_connection_is_pinged_and_then_given_up() -> None:
 
 @pytest.mark.usefixtures("swift_sweeps")
 async def test_a_connection_that_answers_pings_stays() -> None:
-    async with serving(ping_interval=0.05, ping_timeout=0.5) as server:
+    async with serving(ping_interval=0.05, ping_timeout=1.0) as server:
         async with raw_socket(server.port) as socket:
-            for _ in range(3):
+            loop = asyncio.get_running_loop()
+            end = loop.time() + 2  # without an answer it would have been given up
+            while loop.time() < end:
                 assert await socket.frame() == (PING, b"")
                 await socket.send(client_frame(b"", PONG))
             assert (await socket.ask({"type": "ping"}))["type"] == "reply"
@@ -714,10 +717,10 @@ async def test_a_connection_that_answers_pings_stays() -> None:
 
 @pytest.mark.usefixtures("swift_sweeps")
 async def test_who_takes_long_to_send_one_message_is_not_silent() -> None:
-    async with serving(ping_interval=0.3, ping_timeout=0.3) as server:
+    async with serving(ping_interval=0.8, ping_timeout=0.8) as server:
         async with raw_socket(server.port) as socket:
             frame = client_frame(b'{"type":"ping"}'.ljust(500_000))
             for start in range(0, len(frame), 20_000):
                 await socket.send(frame[start : start + 20_000])
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.1)
             assert (await socket.message())["type"] == "reply"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.serving import Server
+from tests.browser.serving import PATIENCE, Server
 from tests.faults import FaultProxy
 
 HERE = Path(__file__).parent
@@ -57,7 +57,7 @@ class Follower:
             return
         while True:
             try:
-                line = self._lines.get(timeout=30)
+                line = self._lines.get(timeout=PATIENCE)
             except queue.Empty:
                 pytest.fail(f"no {kind} with {members}, but: {self.seen[-20:]}")
             assert line.startswith("["), f"the program failed: {line}"
@@ -77,7 +77,7 @@ class Follower:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
-        self._reader.join(10)
+        self._reader.join(PATIENCE)
         assert self._process.stdout is not None
         self._process.stdout.close()
 

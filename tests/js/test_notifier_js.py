@@ -15,7 +15,7 @@ def test_javascript_client_passes_its_own_tests() -> None:
         [node, "--test", str(Path(__file__).parent)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert run.returncode == 0, f"node --test failed:\n{run.stdout}\n{run.stderr}"

@@ -19,12 +19,13 @@ from typing import Any
 
 import pytest
 
+from notifier.connections import Connections
 from notifier.drain import Drain, by_chance
 from notifier.notification import Notification
 from notifier.subscription import Standing
 from tests.faults import FaultProxy
 from tests.handlers.serving import head
-from tests.rawsocket import PATIENCE, Service, serving, until
+from tests.rawsocket import Service, serving, until
 from tests.transports.clients import (
     Asked,
     Client,
@@ -41,8 +42,6 @@ from tests.transports.transports import PATTERN, TABLE, Says, Transport, over
 CUTS = 20
 LARGEST = 3000
 SO_ATTACH_FILTER = 26
-
-pytestmark = pytest.mark.gen_test(timeout=3 * PATIENCE)
 
 
 @pytest.fixture
@@ -61,8 +60,10 @@ async def connect(
         await until(lambda: service.node.connections)
         (*_, sink) = service.node.connections
         if over.names == PATTERN:
-            await until(lambda: service.node._subscriptions._patterns.of(sink))
-            await asyncio.sleep(0.02)
+            await until(lambda: over.names[0] in service.node._subscriptions._patterns.of(sink))
+            # Then what there is of it is joined; what is born meanwhile, at its birth.
+            there = {name for name in over.channels if service.broker.ledgers[name].publications}
+            await until(lambda: service.node._hub.of(sink).keys() >= there)
         await live(service, service.node._hub.of(sink) if over.names == PATTERN else over.names)
     elif over.endless:
         waiting = set(over.names)
@@ -180,7 +181,8 @@ async def test_reader_too_slow_for_what_history_keeps_is_told(over: Transport) -
         client = await connect(service, over, receive_buffer=2048)
         (sink,) = service.node.connections
         number = 0
-        while not sink.blocked or number < 100:
+        # What can't tell a gap is closed for it, which may be before it blocks again.
+        while not (sink.blocked or sink.closed) or number < 100:
             for channel in over.channels:
                 await service.publish(channel, f"{number} " + "x" * LARGEST)
             await asyncio.sleep(0)
@@ -216,7 +218,7 @@ async def test_reader_that_takes_no_byte_is_cut_off(over: Transport) -> None:
         await connect(service, over, receive_buffer=2048)
         (sink,) = service.node.connections
         count = 0
-        while not sink.blocked or count < 50:  # more than both kernels take for it
+        while not (sink.blocked or sink.closed) or count < 50:  # more than both kernels take
             await service.publish(over.channels[0], "x" * LARGEST)
             await asyncio.sleep(0)
             count += 1
@@ -495,15 +497,15 @@ async def test_a_node_that_leaves_says_so_and_ends_in_good_order(
     service: Service, over: Transport
 ) -> None:
     client = await connect(service, over)
-    draining = asyncio.create_task(
-        Drain(service.node.connections, seconds=0.2, shuffle=by_chance).run()
-    )
+    drain = PatientDrain(service.node.connections, seconds=0.2, shuffle=by_chance)
+    draining = asyncio.create_task(drain.run())
     if over.goodbye is Says.MESSAGE:
         message = await client.real_message()
         assert message["type"] == "reconnect" and message["after_ms"] >= 0
         # It stays, and receives, until its slot has passed.
         await service.publish(over.channels[0], "late")
         assert (await notification(client))["message"] == "late"
+    drain.heard.set()
     with pytest.raises(Ended) as ended:
         await client.real_message()
     assert ended.value.orderly
@@ -644,6 +646,18 @@ async def test_head_tells_of_the_answer_and_keeps_the_connection(
 
 
 # --- what the tests above do over and over ---
+
+
+class PatientDrain(Drain):
+    """Its time stands still until the test has heard what it waits for, however slow it is."""
+
+    def __init__(self, connections: Connections, **more: Any) -> None:
+        super().__init__(connections, **more)
+        self.heard = asyncio.Event()
+
+    async def _deserted(self, seconds: float) -> bool:
+        await self.heard.wait()
+        return await super()._deserted(seconds)
 
 
 async def first(service: Service, over: Transport, sent: Notification) -> Message:

@@ -12,10 +12,8 @@ import pytest
 
 from notifier.wire.raw import WithoutEcho
 from tests.frames import BINARY, TEXT, client_frame
-from tests.rawsocket import PATIENCE, Service, serving, until
+from tests.rawsocket import Service, serving, until
 from tests.transports.clients import Asked, Client, Ended, Lines, Message, Raw, RawWithoutEcho
-
-pytestmark = pytest.mark.gen_test(timeout=3 * PATIENCE)
 
 LIMIT = 1000
 

@@ -9,10 +9,8 @@ import pytest
 
 from notifier.node import wall_clock_ms
 from tests.handlers.serving import request
-from tests.rawsocket import PATIENCE, Service, serving, until
+from tests.rawsocket import Service, serving, until
 from tests.transports.clients import Asked, Ended, Events, Lines, Message, Poll, Refused
-
-pytestmark = pytest.mark.gen_test(timeout=3 * PATIENCE)
 
 # Forty of these fit into a resume token.
 LONG = "x" * 80

@@ -12,9 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from notifier.drain import Drain, by_chance
-from tests.rawsocket import PATIENCE, Service, serving, until
-
-pytestmark = pytest.mark.gen_test(timeout=3 * PATIENCE)
+from tests.rawsocket import Service, serving, until
 
 
 @pytest.fixture
