@@ -115,7 +115,11 @@ def test_bad_value_names_source_value_and_rule(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("key", "text", "rule"),
     [
-        ("broker", "nats://h", "no broker of this kind is known; supported: memory:, sqlite:PATH, redis://HOST"),
+        (
+            "broker",
+            "nats://h",
+            "no broker of this kind is known; supported: memory:, sqlite:PATH, redis://HOST",
+        ),
         ("broker", "sqlite:", "such as sqlite:notifier.db"),
         ("broker", "sqlite:///notifier.db", "such as sqlite:notifier.db"),
         ("broker", "sqlite::memory:", "such as sqlite:notifier.db"),
