@@ -11,11 +11,11 @@ _PARAMETERS = frozenset({"pattern", "after", "limit"})
 
 
 class ChannelList(Handler):
-    """The channels that were published to, and those somebody on this node listens to."""
+    """The channels that were published to, and those somebody listens to."""
 
     async def get(self) -> None:
         query.check_names(self.request.query_arguments, _PARAMETERS)
-        page = await self.node.channels(
+        page = await self.node.directory.channels(
             query.read_pattern(self.get_query_argument("pattern", "*")),
             self.get_query_argument("after", "", strip=False),
             query.read_limit(self.get_query_argument("limit", None)),
@@ -30,6 +30,8 @@ class Channel(Handler):
 
     async def get(self, channel: str) -> None:
         query.check_names(self.request.query_arguments, frozenset())
-        self.answer_json(messages.channel(await self.node.channel(check_channel(channel))))
+        self.answer_json(
+            messages.channel(await self.node.directory.channel(check_channel(channel)))
+        )
 
     head = get

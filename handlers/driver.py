@@ -84,6 +84,10 @@ class Driver:
         step = self._session.close(code, reason)
         self._close(step.code, step.reason)
 
+    def deprive(self, name: str, refusal: NotifierError) -> None:
+        """Tell the client why it follows that no more."""
+        self._send(messages.unsubscribed(name, code=refusal.code, reason=refusal.message))
+
     def lost(self) -> None:
         self._session.lost()
 
@@ -122,7 +126,7 @@ class Driver:
                 history = await self._node.history(channel, since, limit)
                 self._send(messages.reply(messages.history(history), ref))
             case ReadPresence(channel, ref):
-                members = await self._node.presence(channel)
+                members = await self._node.directory.presence(channel)
                 self._send(messages.reply(messages.members_of_channel(members), ref))
             case Ping(ref):
                 self._reply({"time": format_instant(self._node.now_ms())}, ref)

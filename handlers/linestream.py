@@ -90,7 +90,7 @@ class LineStream(Streaming):
                 continue
             after: str | None = ""
             while after is not None:
-                page = await self.node.channels(Pattern.parse(name), after, None)
+                page = await self.node.directory.channels(Pattern.parse(name), after, None)
                 names |= dict.fromkeys(overview.channel for overview in page.channels)
                 after = page.next
             # Where the client was, though the log may be lost: of that it must be told.

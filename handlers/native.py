@@ -7,7 +7,7 @@ from typing import Any
 from handlers.driver import Driver
 from handlers.query import Wanted, check_names, read_wanted
 from handlers.socket import Socket
-from notifier.errors import Draining
+from notifier.errors import Draining, NotifierError
 from notifier.wire.messages import PROTOCOL
 
 _PARAMETERS = frozenset({"channel", "since", "presence"})
@@ -48,6 +48,14 @@ class NativeSocket(Socket):
     def dismiss(self) -> None:
         if self._driver is not None:
             self._driver.dismiss(Draining.close_code, "this node is leaving: come back")
+
+    def end(self, refusal: NotifierError) -> None:
+        if self._driver is not None:
+            self._driver.dismiss(refusal.close_code, refusal.message)
+
+    def deprive(self, name: str, refusal: NotifierError) -> None:
+        if self._driver is not None:
+            self._driver.deprive(name, refusal)
 
     def on_close(self) -> None:
         if self._driver is not None:

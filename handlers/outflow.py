@@ -7,7 +7,7 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tornado.httputil import HTTPServerRequest
 from tornado.iostream import IOStream, StreamClosedError
@@ -29,6 +29,8 @@ class Outflow:
     :param transport: one of :data:`~notifier.counts.TRANSPORTS`.
     :param alive: the bytes that show it is alive when nothing else is sent.
     :param last: the bytes that end the response.
+    :param names: the channels and patterns it is for.
+    :param refuse: tells why it ends for good, and ends it.
     """
 
     def __init__(
@@ -41,6 +43,8 @@ class Outflow:
         transport: str,
         alive: Callable[[], bytes],
         last: bytes,
+        names: Iterable[str],
+        refuse: Callable[[NotifierError], None],
         tailor: Tailor | None = None,
     ) -> None:
         self.id = new_id()
@@ -52,6 +56,8 @@ class Outflow:
         self._stream = stream
         self._alive = alive
         self._last = last
+        self._names = set(names)
+        self._refuse = refuse
         self._remote = request.remote_ip
         self._path = request.path
         self._patience: asyncio.TimerHandle | None = None
@@ -137,6 +143,17 @@ class Outflow:
     def dismiss(self, refusal: type[NotifierError] = Draining) -> None:
         self._node.silence(self.sink)
         self.finish(str(refusal.close_code))
+
+    def end(self, refusal: NotifierError) -> None:
+        self._refuse(refusal)
+
+    def deprive(self, name: str, refusal: NotifierError) -> None:
+        self._names.discard(name)
+        if self._names:
+            message = messages.unsubscribed(name, code=refusal.code, reason=refusal.message)
+            self.say("unsubscribed", message)
+        else:
+            self._refuse(refusal)
 
 
 def _timed_out(error: BaseException | None) -> bool:

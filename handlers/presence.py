@@ -13,7 +13,7 @@ class ChannelPresence(Handler):
 
     async def get(self, channel: str) -> None:
         query.check_names(self.request.query_arguments, frozenset())
-        members = await self.node.presence(check_channel(channel))
+        members = await self.node.directory.presence(check_channel(channel))
         self.answer_json(messages.members_of_channel(members))
 
     head = get

@@ -13,6 +13,7 @@ import notifier
 from handlers import door
 from handlers.base import NotAllowed, NotFound
 from handlers.channels import Channel, ChannelList
+from handlers.connections import OneConnection, OneSubscription
 from handlers.echo import Echo
 from handlers.events import Events
 from handlers.health import Live, Ready
@@ -20,6 +21,7 @@ from handlers.history import ChannelHistory
 from handlers.linestream import LineStream
 from handlers.metrics import Scrape
 from handlers.native import NativeSocket
+from handlers.nodes import NodeList
 from handlers.notify import Notify, NotifyChannel
 from handlers.page import Page
 from handlers.policy import Policy
@@ -60,6 +62,9 @@ def application(node: Node, static: Path) -> Application:
         (r"/channels/([^/]+)", Channel, OURS, {}),
         (r"/channels/([^/]+)/history", ChannelHistory, OURS, {}),
         (r"/channels/([^/]+)/presence", ChannelPresence, OURS, {}),
+        (r"/connections/([^/]+)", OneConnection, OURS, {}),
+        (r"/connections/([^/]+)/subscriptions/([^/]+)", OneSubscription, OURS, {}),
+        (r"/nodes", NodeList, OURS, {}),
         (r"/metrics", Scrape, OURS, {"metrics": metrics}),
         (r"/health/live", Live, OURS, {}),
         (r"/health/ready", Ready, OURS, {}),

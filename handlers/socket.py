@@ -15,7 +15,7 @@ from handlers.policy import Policy
 from handlers.protocol import CONTROL_BYTES, INTERNAL_ERROR, Protocol, adopt
 from handlers.stream import TornadoStream
 from notifier import logs
-from notifier.errors import BadParameter, Draining, UpgradeRequired
+from notifier.errors import BadParameter, Draining, NotifierError, UpgradeRequired
 from notifier.node import Node, new_id
 from notifier.sink import Sink
 from notifier.wire.websocket import NATIVE, PING
@@ -130,6 +130,13 @@ class Socket(WebSocketHandler):
 
     def dismiss(self) -> None:
         self.close(Draining.close_code, "this node is leaving: come back")
+
+    def end(self, refusal: NotifierError) -> None:
+        self.close(refusal.close_code, refusal.message)
+
+    def deprive(self, name: str, refusal: NotifierError) -> None:
+        """What can't be told ends the connection, which was for that alone."""
+        self.end(refusal)
 
     # --- the end ---
 

@@ -87,6 +87,8 @@ class Streaming(Handler):
             transport=self.transport,
             alive=lambda: alive(outflow),
             last=LAST if self.chunked else b"",
+            names=wanted.names,
+            refuse=lambda refusal: self.refuse_in_band(outflow, refusal),
             tailor=tailor,
         )
         self._log()

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from notifier.config import Settings
 from notifier.counts import Counts
-from notifier.errors import Draining, TooManyConnections
+from notifier.errors import Draining, NotifierError, TooManyConnections
 from notifier.keepalive import Keepalive, Peer
 from notifier.notification import Gap
 from notifier.sink import Sink, Stream
@@ -25,6 +25,12 @@ class Connection(Peer, Protocol):
 
     def dismiss(self) -> None:
         """Its time to leave has passed: close it."""
+
+    def end(self, refusal: NotifierError) -> None:
+        """Close it in a way that keeps a client from coming back by itself."""
+
+    def deprive(self, name: str, refusal: NotifierError) -> None:
+        """Tell it why it follows the channel or pattern no more."""
 
 
 class Connections(Mapping[Sink, Connection]):
@@ -57,6 +63,7 @@ class Connections(Mapping[Sink, Connection]):
         self._on_drained = on_drained
         self._on_silenced = on_silenced
         self._open: dict[Sink, Connection] = {}
+        self._by_id: dict[str, Connection] = {}
         self._keepalive = Keepalive(
             ping_interval=settings.ping_interval,
             ping_timeout=settings.ping_timeout,
@@ -74,6 +81,9 @@ class Connections(Mapping[Sink, Connection]):
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def find(self, id: str) -> Connection | None:
+        return self._by_id.get(id)
 
     @property
     def stuck(self) -> int:
@@ -124,6 +134,7 @@ class Connections(Mapping[Sink, Connection]):
 
     def add(self, connection: Connection) -> None:
         self._open[connection.sink] = connection
+        self._by_id[connection.id] = connection
         self.deserted.clear()
         self._keepalive.add(connection, self._clock())
         traffic = connection.sink.traffic
@@ -134,6 +145,7 @@ class Connections(Mapping[Sink, Connection]):
         """The connection is gone; so is all it was subscribed to."""
         sink = connection.sink
         if self._open.pop(sink, None) is not None:
+            del self._by_id[connection.id]
             sink.traffic.open -= 1
             sink.traffic.closed[sink.ended or "lost"] += 1
         if not self._open:

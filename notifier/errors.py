@@ -16,12 +16,16 @@
     ├── ForeignOrigin               40301  a page of another site
     ├── NoSuchResource              40401  nothing lives at this URL
     ├── NoSuchChannel               40402  nothing was ever published there, and nobody listens
+    ├── NoSuchConnection            40403  to any node
+    ├── NoSuchSubscription          40404  of that connection, if it is there at all
     ├── MethodNotAllowed            40501  carries the methods that are
     ├── BodyStalled                 40801  no byte of the body came for too long
     ├── IdempotencyConflict         40901  the same key with another body
     ├── AlreadySubscribed           40902
     ├── NotSubscribed               40903
     ├── PresenceOff                 40904  the namespace does not show who is there
+    ├── SubscriptionEnded           41001  by who runs the server
+    ├── ConnectionEnded             41002  by who runs the server
     ├── BodyTooLarge                41301
     ├── TooManyItems                41302  a batch over its limit
     ├── UnsupportedCoding           41501  a Content-Encoding we don't read; carries those we do
@@ -34,7 +38,8 @@
     ├── BrokerUnavailable           50301  history can't be reached just now
     ├── Draining                    50302  this node is about to leave
     ├── TooManyChannels             50303  the broker holds as many as it may
-    └── TooManyConnections          50304  on this node
+    ├── TooManyConnections          50304  on this node
+    └── NodesSilent                 50305  some nodes did not answer; carries which
 
 The number is ``HTTP status × 100 + serial``; it is the same on every transport. ``temporary``
 says whether the same request may succeed later. Each number is explained in
@@ -159,6 +164,18 @@ class NoSuchChannel(NotifierError):
     code = 40402
 
 
+class NoSuchConnection(NotifierError):
+    """Facts: ``connection``."""
+
+    code = 40403
+
+
+class NoSuchSubscription(NotifierError):
+    """Facts: ``connection``, and ``channel``, which may be a pattern."""
+
+    code = 40404
+
+
 class MethodNotAllowed(NotifierError):
     """Facts: ``allow``, the methods that are."""
 
@@ -186,6 +203,16 @@ class PresenceOff(NotifierError):
     """Facts: ``channel``."""
 
     code = 40904
+
+
+class SubscriptionEnded(NotifierError):
+    code = 41001
+    close_code = 4502
+
+
+class ConnectionEnded(NotifierError):
+    code = 41002
+    close_code = 4502
 
 
 class BodyTooLarge(NotifierError):
@@ -259,4 +286,11 @@ class TooManyConnections(NotifierError):
     """Facts: ``limit``."""
 
     code = 50304
+    temporary = True
+
+
+class NodesSilent(NotifierError):
+    """Facts: ``nodes``, their ids."""
+
+    code = 50305
     temporary = True

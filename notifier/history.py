@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from notifier.errors import BadParameter
 from notifier.notification import Gap, Position, Publication
+
+# Publications, or channels, on one page.
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +61,10 @@ class ChannelState:
 
 @dataclass(frozen=True, slots=True)
 class ChannelOverview:
-    """A channel as one node sees it.
+    """A channel and its followers.
 
     :param state: ``None`` where nothing was published, and in an ephemeral channel.
-    :param subscribers: connections to this node that follow it.
+    :param subscribers: connections that follow it, to whichever node.
     """
 
     channel: str
@@ -76,3 +81,15 @@ class ChannelPage:
 
     channels: Sequence[ChannelOverview]
     next: str | None
+
+
+def checked_limit(limit: int | None) -> int:
+    """How many there are to be on a page.
+
+    :raises BadParameter:
+    """
+    if limit is None:
+        return DEFAULT_LIMIT
+    if not 1 <= limit <= MAX_LIMIT:
+        raise BadParameter(f"limit is a number from 1 to {MAX_LIMIT}.", field="limit")
+    return limit

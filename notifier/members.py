@@ -13,11 +13,13 @@ class Member:
     :param connection: its id.
     :param transport: how it came: ``websocket``, ``events``, ``stream`` or ``raw``.
     :param since_ms: when it joined the channel, in milliseconds since 1970.
+    :param node: the id of the node it is connected to.
     """
 
     connection: str
     transport: str
     since_ms: int
+    node: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The use cases of one server process: publish, subscribe, history, presence.
+"""The use cases of one server process: publish, subscribe, history, sending away.
 
 Handlers talk to a node and to nothing below it.
 """
@@ -6,7 +6,6 @@ Handlers talk to a node and to nothing below it.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -14,15 +13,18 @@ from dataclasses import dataclass
 
 from notifier.backfill import Backfill
 from notifier.brokers.base import Broker, Idempotency
+from notifier.brokers.fleet import Disconnect, Fleet, Order, Unsubscribe
 from notifier.channels import Namespaces, Pattern, check_channel
 from notifier.config import Settings
 from notifier.connections import Connections
 from notifier.counts import Counts
-from notifier.errors import BadParameter, NoSuchChannel
-from notifier.history import ChannelOverview, ChannelPage, History
+from notifier.crew import NodeCrew
+from notifier.directory import Directory
+from notifier.errors import NoSuchConnection, NoSuchSubscription
+from notifier.history import MAX_LIMIT, History, checked_limit
 from notifier.hub import Hub
 from notifier.listener import Joined, Listener
-from notifier.members import Member, Members
+from notifier.members import Member
 from notifier.metrics import State
 from notifier.notification import Notification, Position
 from notifier.presence import Presence
@@ -31,12 +33,6 @@ from notifier.sink import Sink
 from notifier.subscription import Subscription
 from notifier.subscriptions import Subscriptions
 from notifier.wire.resume import After, Since, Starts, starts
-
-# Publications, or channels, on one page.
-DEFAULT_LIMIT = 100
-MAX_LIMIT = 1000
-# Names compared with a pattern before everybody else has a turn.
-SCAN_NAMES = 1000
 
 
 def new_id() -> str:
@@ -61,7 +57,7 @@ class Published:
 
 
 class Node:
-    """One server process: its broker, its hub, its connections.
+    """One server process: its broker, its fleet, its hub, its connections.
 
     :param now_ms: milliseconds since 1970.
     :param clock: seconds, monotonic.
@@ -71,6 +67,7 @@ class Node:
         self,
         settings: Settings,
         broker: Broker,
+        fleet: Fleet,
         namespaces: Namespaces,
         *,
         now_ms: Callable[[], int] = wall_clock_ms,
@@ -78,6 +75,7 @@ class Node:
     ) -> None:
         self.settings = settings
         self.broker = broker
+        self._fleet = fleet
         self.now_ms = now_ms
         self.clock = clock
         self.counts = Counts()
@@ -108,6 +106,7 @@ class Node:
             namespaces,
             max_members=settings.presence_members,
             member_of=self._introduce,
+            gather=fleet.gather,
             call_soon=lambda callback: asyncio.get_running_loop().call_soon(callback),
             call_later=lambda seconds, callback: asyncio.get_running_loop().call_later(
                 seconds, callback
@@ -121,14 +120,30 @@ class Node:
             self._presence,
             limit=settings.max_subscriptions,
             pattern_limit=settings.max_pattern_channels,
+            on_changed=fleet.attend,
         )
         broker.watch(self._subscriptions)
+        self.directory = Directory(broker, fleet, self._hub, self._presence)
+        self._crew = NodeCrew(
+            fleet.id,
+            broker=broker,
+            connections=self.connections,
+            counts=self.counts,
+            hub=self._hub,
+            presence=self._presence,
+            subscriptions=self._subscriptions,
+            now_ms=now_ms,
+        )
+        fleet.enlist(self._crew)
+
+    @property
+    def id(self) -> str:
+        """What the other nodes call it; new for each process."""
+        return self._fleet.id
 
     def not_ready(self) -> str | None:
         """Why this node should get no new clients; ``None`` when it should."""
-        if self.connections.draining:
-            return "draining"
-        return self.broker.trouble
+        return self._crew.not_ready()
 
     def state(self) -> State:
         """How it is just now, in numbers."""
@@ -238,13 +253,13 @@ class Node:
         page = await self.broker.history(
             channel,
             start,
-            _checked_limit(limit),
+            checked_limit(limit),
             before=before,
             newest_first=newest_first,
             key=key,
         )
         if page.head is None or page.head.offset == 0:
-            self._check_followed(channel)
+            await self.directory.check_followed(channel)
         return page
 
     async def replay(self, channel: str, since: Since) -> AsyncIterator[History]:
@@ -268,78 +283,57 @@ class Node:
         """
         deleted = await self.broker.clear(channel)
         if not deleted and await self.broker.channel(channel) is None:
-            self._check_followed(channel)
+            await self.directory.check_followed(channel)
         return deleted
 
-    async def channel(self, channel: str) -> ChannelOverview:
-        """:raises NoSuchChannel:
+    async def disconnect(self, connection: str) -> None:
+        """Close the connection for good, on whichever node it is.
+
+        :raises NoSuchConnection:
+        :raises NodesSilent:
         :raises BrokerUnavailable:
         """
-        state = await self.broker.channel(channel)
-        if state is None:
-            self._check_followed(channel)
-        return ChannelOverview(channel, state, self._hub.subscribers(channel))
+        if not await self._have_done(Disconnect(connection)):
+            raise NoSuchConnection(
+                f"There is no connection {connection!r} on any node.", connection=connection
+            )
 
-    async def channels(self, pattern: Pattern, after: str, limit: int | None) -> ChannelPage:
-        """Channels that match and come after a name: those that were published to, and those
-        that somebody on this node follows.
+    async def end_subscription(self, connection: str, name: str) -> None:
+        """End the connection's subscription to the channel or pattern, on whichever node it is;
+        its client is told.
 
-        :raises BadParameter:
+        :raises NoSuchSubscription: also where there is no such connection.
+        :raises NodesSilent:
         :raises BrokerUnavailable:
         """
-        count = _checked_limit(limit)
-        # One more than the page holds, to know whether there is a next.
-        known = {
-            state.channel: state for state in await self.broker.channels(pattern, after, count + 1)
-        }
-        followed = await self._followed(pattern, after)
-        names = heapq.nsmallest(count + 1, known.keys() | followed)
-        return ChannelPage(
-            [
-                ChannelOverview(name, known.get(name), self._hub.subscribers(name))
-                for name in names[:count]
-            ],
-            names[count - 1] if len(names) > count else None,
-        )
+        if not await self._have_done(Unsubscribe(connection, name)):
+            raise NoSuchSubscription(
+                f"No connection {connection!r} has asked for {name!r}.",
+                connection=connection,
+                channel=name,
+            )
 
-    async def presence(self, channel: str) -> Members:
-        """Who is on the channel, of the connections to this node.
-
-        :raises NoSuchChannel:
-        :raises BrokerUnavailable:
-        """
-        if not self._hub.subscribers(channel) and await self.broker.channel(channel) is None:
-            self._check_followed(channel)
-        if self._presence.is_on(channel):
-            return self._presence.of(channel)
-        return Members(channel, self._hub.subscribers(channel), None)
+    async def _have_done(self, order: Order) -> bool:
+        return self._crew.carry_out(order) or await self._fleet.order(order)
 
     def check_presence(self, channel: str) -> None:
         """:raises PresenceOff: who is on the channel is not shown."""
         self._presence.check(channel)
 
-    async def _followed(self, pattern: Pattern, after: str) -> set[str]:
-        """Channels that somebody on this node follows."""
-        found = set()
-        for number, name in enumerate(list(self._hub.feeds), start=1):
-            if number % SCAN_NAMES == 0:
-                await asyncio.sleep(0)
-            if name > after and self._hub.subscribers(name) and pattern.matches(name):
-                found.add(name)
-        return found
+    async def open(self, port: int) -> None:
+        """Begin, with clients to come at the port.
 
-    def _check_followed(self, channel: str) -> None:
-        """A channel that nobody published to exists while somebody listens."""
-        if not self._hub.subscribers(channel):
-            raise NoSuchChannel(
-                f"Nothing was ever published to {channel!r}, and nobody listens to it.",
-                channel=channel,
-            )
+        :raises CannotOpen:
+        """
+        self._crew.port = port
+        await self.broker.open()
+        await self._fleet.open()
 
     async def close(self) -> None:
         """Let go of everything; connections must be gone."""
         await self._subscriptions.close()
         await self._backfill.close()
+        await self._fleet.close()
         await self.broker.close()
 
     def sweep(self) -> bool:
@@ -348,15 +342,9 @@ class Node:
         return self.connections.sweep()
 
     def _introduce(self, sink: Sink) -> Member:
-        return Member(self.connections[sink].id, sink.traffic.transport, self.now_ms())
+        return Member(
+            self.connections[sink].id, sink.traffic.transport, self.now_ms(), self._fleet.id
+        )
 
     def _page_at_hand(self, subscription: Subscription) -> None:
         self._hub.behind(subscription)
-
-
-def _checked_limit(limit: int | None) -> int:
-    if limit is None:
-        return DEFAULT_LIMIT
-    if not 1 <= limit <= MAX_LIMIT:
-        raise BadParameter(f"limit is a number from 1 to {MAX_LIMIT}.", field="limit")
-    return limit

@@ -16,7 +16,7 @@ from tornado.netutil import bind_sockets
 from handlers.routes import application
 from notifier import logs
 from notifier.assets import static_path
-from notifier.brokers.choice import broker_of
+from notifier.brokers.choice import backing_of
 from notifier.config import Settings
 from notifier.drain import FAREWELL_SECONDS, Drain, by_chance
 from notifier.node import Node, wall_clock_ms
@@ -47,8 +47,8 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         namespaces = settings.channel_namespaces()
         self.settings = settings
-        self._broker = broker_of(settings, namespaces, wall_clock_ms)
-        self.node = Node(settings, self._broker, namespaces)
+        broker, fleet = backing_of(settings, namespaces, wall_clock_ms)
+        self.node = Node(settings, broker, fleet, namespaces)
         self._http = HTTPServer(
             application(self.node, static_path()),
             # Above it Tornado hangs up without a word; the door refuses at the limit itself.
@@ -83,7 +83,7 @@ class Server:
             self.settings.port, address=self.settings.host, backlog=BACKLOG
         )
         try:
-            await self._broker.open()
+            await self.node.open(self.port)
         except BaseException:
             for listening in self._sockets:
                 listening.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from notifier.backfill import Backfill
 from notifier.brokers.base import Broker, Receiver
@@ -30,6 +31,7 @@ class Subscriptions:
 
     :param limit: channels and patterns that one connection may ask for.
     :param pattern_limit: channels that patterns may bring to it.
+    :param on_changed: told of a channel, when others follow it than before.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Subscriptions:
         *,
         limit: int,
         pattern_limit: int,
+        on_changed: Callable[[str], None],
     ) -> None:
         self._broker = broker
         self._hub = hub
@@ -50,6 +53,7 @@ class Subscriptions:
         self._presence = presence
         self._limit = limit
         self._pattern_limit = pattern_limit
+        self._on_changed = on_changed
         # Subscriptions to newborn channels that have yet to begin.
         self._newborn: deque[tuple[Subscription, PatternSubscription, Start]] = deque()
         self._patterns = Patterns()
@@ -161,7 +165,7 @@ class Subscriptions:
         """``None``: the client left while we asked."""
         opening = channel not in self._hub.feeds
         # Attached before anything is awaited: what is published meanwhile is in the feed.
-        subscription = self._hub.attach(sink, channel, pattern)
+        subscription = self._attach(sink, channel, pattern)
         subscription.presence = listener.presence and pattern is None
         feed = self._hub.feeds[channel]
         if opening and self._namespaces.of(channel).ephemeral:
@@ -192,7 +196,13 @@ class Subscriptions:
             subscription.channel
         ):
             self._presence.join(subscription.channel, subscription.sink)
+            self._on_changed(subscription.channel)
             self._watch(subscription)
+
+    def _attach(self, sink: Sink, channel: str, pattern: str | None) -> Subscription:
+        subscription = self._hub.attach(sink, channel, pattern)
+        self._on_changed(channel)
+        return subscription
 
     def _watch(self, subscription: Subscription) -> None:
         """If its client has asked, by name or by pattern, to be told who is on the channel."""
@@ -240,7 +250,7 @@ class Subscriptions:
                 pattern.full = True
                 pattern.listener.refused(channel, refusal)
             else:
-                attached = self._hub.attach(pattern.sink, channel, pattern.pattern.text)
+                attached = self._attach(pattern.sink, channel, pattern.pattern.text)
                 newborn.append((attached, pattern))
         if not newborn:
             return None
@@ -374,6 +384,7 @@ class Subscriptions:
             return  # its sink may have come back to the channel since
         abandoned = self._hub.detach(subscription)
         self._presence.leave(subscription.channel, subscription.sink)
+        self._on_changed(subscription.channel)
         if abandoned is not None:
             self._backfill.abandon(abandoned)
 

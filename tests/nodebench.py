@@ -17,6 +17,7 @@ from notifier.wire.prepared import Format, Tailor
 from notifier.wire.resume import Latest, Since, Starts
 from notifier.wire.websocket import NATIVE
 from tests.account import RecordingBroker
+from tests.fakefleet import FakeFleet
 from tests.fakestream import FakeStream
 from tests.frames import FrameParser
 from tests.handloop import HandLoop
@@ -26,12 +27,14 @@ FROM_NOW = Starts(Latest())
 
 
 class FakeConnection(FakePeer):
-    def __init__(self, sink: Sink, stream: FakeStream) -> None:
+    def __init__(self, name: str, sink: Sink, stream: FakeStream) -> None:
         super().__init__()
-        self.id = f"c{id(self)}"
+        self.id = name or f"c{id(self)}"
         self.sink = sink  # type: ignore[assignment]
         self.stream = stream
         self.joined: list[Joined] = []
+        self.ended: list[NotifierError] = []
+        self.deprived: list[tuple[str, NotifierError]] = []
         self.refused: list[tuple[str, type[NotifierError]]] = []
         self.listener = Listener(
             self.joined.append,
@@ -50,6 +53,12 @@ class FakeConnection(FakePeer):
     def reconnect(self, after_ms: int) -> None: ...
 
     def dismiss(self) -> None: ...
+
+    def end(self, refusal: NotifierError) -> None:
+        self.ended.append(refusal)
+
+    def deprive(self, name: str, refusal: NotifierError) -> None:
+        self.deprived.append((name, refusal))
 
 
 class Bench:
@@ -74,7 +83,10 @@ class Bench:
             max_idempotency_keys=10,
             now_ms=lambda: 1000,
         )
-        self.node = Node(settings, self.broker, namespaces, now_ms=lambda: 1000, clock=lambda: 0.0)
+        self.fleet = FakeFleet()
+        self.node = Node(
+            settings, self.broker, self.fleet, namespaces, now_ms=lambda: 1000, clock=lambda: 0.0
+        )
 
     def connect(
         self,
@@ -82,12 +94,13 @@ class Bench:
         *,
         tailor: Tailor | None = None,
         on_gap: Callable[[Gap], None] | None = None,
+        name: str = "",
     ) -> FakeConnection:
         stream = FakeStream(capacity=1000)
         sink = self.node.connections.sink(
             stream, format, transport="websocket", tailor=tailor, on_gap=on_gap
         )
-        connection = FakeConnection(sink, stream)
+        connection = FakeConnection(name, sink, stream)
         self.node.connections.add(connection)
         return connection
 

@@ -18,6 +18,7 @@ from tornado.testing import bind_unused_port
 
 from handlers.routes import application
 from notifier.assets import static_path
+from notifier.brokers.alone import Alone
 from notifier.config import Settings
 from notifier.node import Node, wall_clock_ms
 from notifier.notification import Notification
@@ -68,7 +69,7 @@ async def serving(*, send_buffer: int | None = None, **settings: Any) -> AsyncIt
         max_idempotency_keys=chosen.max_idempotency_keys,
         now_ms=wall_clock_ms,
     )
-    node = Node(chosen, broker, namespaces)
+    node = Node(chosen, broker, Alone(), namespaces)
     server = HTTPServer(application(node, static_path()))
     listener, port = bind_unused_port()
     listener.listen(1024)

@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 )
 
 from handlers.driver import Driver
+from notifier.brokers.alone import Alone
 from notifier.config import NamespaceSettings, Settings
 from notifier.feed import Feed
 from notifier.node import Node
@@ -235,7 +236,7 @@ class FanoutMachine(RuleBasedStateMachine):
             now_ms=self.now_ms,
         )
         self.node = Node(
-            self.settings, self.broker, namespaces, now_ms=self.now_ms, clock=self.clock
+            self.settings, self.broker, Alone(), namespaces, now_ms=self.now_ms, clock=self.clock
         )
         for number in range(present):
             self._connect(number, dict.fromkeys(CHANNELS, "none"), KINDS[number])

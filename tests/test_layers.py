@@ -19,15 +19,15 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"", "errors", "notification", "channels"})
     | {"assets", "durations", "instants", "jsontext"},
     # 1: pure protocol
-    frozenset({"wire", "session", "history", "recovery", "members"}),
+    frozenset({"wire", "session", "history", "recovery", "members"} | {"attendance", "nodestate"}),
     # 2: what a node is told, and tells
     frozenset({"config", "logs", "auth", "limits", "counts", "metrics"}),
     # 3: the log and its readers
     frozenset({"brokers", "feed", "hub", "sink", "keepalive"})
     | {"backfill", "lane", "ring", "tail", "subscription", "subscriptions"}
-    | {"listener", "patterns", "presence", "connections", "requests", "errands"},
+    | {"listener", "patterns", "presence", "connections", "requests", "errands", "roster"},
     # 4: the use cases
-    frozenset({"node", "client", "drain"}),
+    frozenset({"node", "client", "drain", "crew", "directory"}),
     # 5
     frozenset({"handlers"}),
     # 6: what puts it together
@@ -40,6 +40,7 @@ IMPURE_CALLS = {"now", "utcnow", "today"}
 BEHIND_THE_NODE = {"brokers", "hub", "feed", "lane", "ring", "tail", "backfill"} | {
     "patterns",
     "presence",
+    "roster",
     "subscriptions",
 }
 TORNADO_ROOMS = {"handlers", "server", "client"}

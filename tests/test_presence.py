@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notifier.attendance import Attendance
 from notifier.channels import Namespace, Namespaces, Pattern
 from notifier.config import NamespaceSettings
 from notifier.counts import Traffic
@@ -67,17 +68,23 @@ def short(message: dict[str, Any]) -> tuple[str, str, int]:
 class Hall:
     """A presence on a loop that is turned by hand; all of it happens on one channel."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MOST, *, alone: bool = True) -> None:
         self.loop = HandLoop()
         self.loop.start()
+        self.alone = alone
         self.names: dict[Sink, str] = {}
         self.presence = Presence(
             Namespaces(Namespace(presence=True), {"dark": Namespace()}),
             max_members=most,
-            member_of=lambda sink: Member(self.names[sink], "websocket", 1000),
+            member_of=lambda sink: Member(self.names[sink], "websocket", 1000, "here"),
+            gather=self.gather,
             call_soon=self.loop.call_soon,
             call_later=self.loop.call_later,
         )
+
+    def gather(self, channel: str) -> None:
+        if self.alone:
+            self.presence.gathered(channel, {})
 
     def enter(self, name: str, *, watching: bool = False, **more: Any) -> Fellow:
         fellow = Fellow(name, **more)
@@ -119,7 +126,12 @@ def test_who_watches_is_told_who_is_there_then_of_each_who_joins_and_leaves(hall
             "event": "now",
             "count": 2,
             "members": [
-                {"connection": name, "transport": "websocket", "since": "1970-01-01T00:00:01.000Z"}
+                {
+                    "connection": name,
+                    "transport": "websocket",
+                    "since": "1970-01-01T00:00:01.000Z",
+                    "node": "here",
+                }
                 for name in ("early", "watcher")
             ],
         }
@@ -134,6 +146,7 @@ def test_who_watches_is_told_who_is_there_then_of_each_who_joins_and_leaves(hall
                 "connection": "late",
                 "transport": "websocket",
                 "since": "1970-01-01T00:00:01.000Z",
+                "node": "here",
             },
             "count": 3,
         }
@@ -344,13 +357,29 @@ class View:
 @given(
     st.integers(0, 4),
     st.lists(
-        st.tuples(st.sampled_from(["enter", "leave", "watch", "step", "wait"]), st.integers(0, 6))
+        st.tuples(
+            st.sampled_from(
+                ["enter", "leave", "watch", "step", "wait", "attended", "departed", "gathered"]
+            ),
+            st.integers(0, 6),
+        )
     ),
 )
 def test_who_believes_what_it_is_told_knows_who_is_there(
     most: int, steps: list[tuple[str, int]]
 ) -> None:
-    hall = Hall(most)
+    hall = Hall(most, alone=False)
+    others: dict[str, set[str]] = {"n0": set(), "n1": set()}
+
+    def attendances() -> dict[str, Attendance]:
+        return {
+            node: elsewhere(*sorted(names), node=node)
+            if len(names) <= most
+            else Attendance(len(names))
+            for node, names in others.items()
+            if names
+        }
+
     try:
         fellows = [Fellow(str(number)) for number in range(7)]
         hall.names = {fellow.sink: fellow.name for fellow in fellows}
@@ -374,9 +403,20 @@ def test_who_believes_what_it_is_told_knows_who_is_there(
                     hall.loop.step()
                 case "wait":
                     hall.loop.advance(COUNT_SECONDS / 2)
+                case "attended":
+                    node = f"n{number % 2}"
+                    others[node] ^= {f"{node}.{number}"}
+                    hall.presence.attended("a", node, attendances().get(node))
+                case "departed":
+                    node = f"n{number % 2}"
+                    others[node] = set()
+                    hall.presence.departed(node)
+                case "gathered":
+                    hall.presence.gathered("a", attendances())
+        hall.presence.gathered("a", attendances())
         for _ in range(4):
             hall.wait()
-        names = {fellow.name for fellow in present}
+        names = {fellow.name for fellow in present}.union(*others.values())
         for fellow, view in views.items():
             for message in fellow.messages():
                 view.hear(message)
@@ -384,6 +424,171 @@ def test_who_believes_what_it_is_told_knows_who_is_there(
             assert view.listed == (names if len(names) <= most else None)
     finally:
         hall.loop.stop()
+
+
+# --- on several nodes ---
+
+
+@pytest.fixture
+def wide() -> Iterator[Hall]:
+    """A hall whose others are told of by hand."""
+    hall = Hall(alone=False)
+    yield hall
+    hall.loop.run()
+    hall.loop.stop()
+
+
+def elsewhere(*names: str, node: str = "there", since_ms: int = 500) -> Attendance:
+    return Attendance(len(names), [Member(name, "events", since_ms, node) for name in names])
+
+
+def test_who_watches_is_told_who_is_there_when_all_of_it_is_known(wide: Hall) -> None:
+    watcher = wide.enter("watcher", watching=True)
+    other = wide.enter("other")
+    wide.presence.attended("a", "there", elsewhere("early"))
+    wide.leave(other)
+    assert watcher.told() == []
+    wide.presence.gathered("a", {"there": elsewhere("x", "y")})
+    assert watcher.told() == [("now", "x y watcher", 3)]
+    late = wide.enter("late", watching=True)
+    assert late.told() == [("now", "many", 4)]
+
+
+def test_members_stand_in_the_order_they_joined_wherever_they_did(wide: Hall) -> None:
+    wide.enter("second")  # at 1000 ms
+    others = {"n1": elsewhere("third", since_ms=1500), "n2": elsewhere("first", since_ms=500)}
+    wide.presence.gathered("a", others)
+    assert [m.connection for m in wide.presence.of("a").listed or ()] == [
+        "first",
+        "second",
+        "third",
+    ]
+    assert {m.connection: m.node for m in wide.presence.of("a").listed or ()}["second"] == "here"
+
+
+def test_what_changes_elsewhere_is_told_as_joins_and_leaves(wide: Hall) -> None:
+    watcher = wide.enter("watcher", watching=True)
+    wide.presence.gathered("a", {})
+    watcher.told()
+    wide.presence.attended("a", "there", elsewhere("x", "y"))
+    assert watcher.told() == [("join", "x", 2), ("join", "y", 3)]
+    wide.presence.attended("a", "there", elsewhere("x", "z"))
+    assert watcher.told() == [("leave", "y", 2), ("join", "z", 3)]
+    wide.presence.attended("a", "there", elsewhere("x", "z"))
+    assert watcher.told() == [], "no news"
+    wide.presence.attended("a", "there", elsewhere("x", "z", since_ms=700))
+    assert watcher.told() == [
+        ("leave", "x", 2),
+        ("leave", "z", 1),
+        ("join", "x", 2),
+        ("join", "z", 3),
+    ], "who has left and come back is a new member"
+    wide.presence.attended("a", "there", None)
+    assert watcher.told() == [("leave", "x", 2), ("leave", "z", 1)]
+    wide.presence.attended("a", "there", None)
+    assert watcher.told() == []
+
+
+def test_gathering_anew_tells_only_what_was_missed(wide: Hall) -> None:
+    watcher = wide.enter("watcher", watching=True)
+    wide.presence.gathered("a", {"n1": elsewhere("x", node="n1")})
+    watcher.told()
+    wide.presence.gathered("a", {"n2": elsewhere("y", node="n2")})
+    assert {event[:2] for event in watcher.told()} == {("join", "y"), ("leave", "x")}
+    assert wide.presence.of("a").count == 2
+    wide.presence.gathered("a", {"n2": elsewhere("y", node="n2")})
+    assert watcher.told() == []
+
+
+def test_too_many_on_all_nodes_together_are_counted(wide: Hall) -> None:
+    watcher = wide.enter("watcher", watching=True)
+    wide.presence.gathered("a", {"n1": elsewhere("x", node="n1")})
+    assert watcher.told() == [("now", "x watcher", 2)]
+    wide.presence.attended("a", "n2", elsewhere("y", "z", node="n2"))
+    assert watcher.told() == []
+    wide.wait()
+    assert watcher.told() == [("count", "", 4)]
+    wide.presence.attended("a", "n2", Attendance(1000))
+    wide.wait()
+    assert watcher.told() == [("count", "", 1002)]
+    wide.presence.attended("a", "n2", None)
+    wide.wait()
+    assert watcher.told() == [("now", "x watcher", 2)]
+
+
+def test_those_another_node_does_not_name_are_counted_also_when_they_are_few(wide: Hall) -> None:
+    watcher = wide.enter("watcher", watching=True)
+    wide.presence.gathered("a", {"n1": Attendance(1)})
+    assert watcher.told() == [("now", "many", 2)]
+    wide.presence.attended("a", "n1", Attendance(2))
+    wide.wait()
+    assert watcher.told() == [("count", "", 3)]
+
+
+def test_node_that_dies_takes_its_members_along_in_every_channel(wide: Hall) -> None:
+    watcher = wide.enter("watcher", watching=True)
+    wide.presence.gathered("a", {"n1": elsewhere("x"), "n2": elsewhere("y")})
+    watcher.told()
+    wide.presence.departed("n1")
+    assert watcher.told() == [("leave", "x", 2)]
+    wide.presence.departed("n1")
+    assert watcher.told() == []
+
+
+def test_death_of_a_node_is_told_in_slices_and_not_of_what_came_back_meanwhile(wide: Hall) -> None:
+    fellow = Fellow("fellow")
+    wide.names[fellow.sink] = "fellow"
+    channels = [f"c{number}" for number in range(BREATH + 2)]
+    for channel in channels:
+        wide.presence.join(channel, fellow.sink)
+        wide.presence.gathered(channel, {"n1": elsewhere("x")})
+    wide.presence.departed("n1")
+    assert [wide.presence.of(channel).count for channel in channels] == [1] * BREATH + [2, 2]
+    wide.presence.attended(channels[-1], "n1", elsewhere("x", "y"))
+    wide.loop.run()
+    assert [wide.presence.of(channel).count for channel in channels[-2:]] == [1, 3]
+
+
+def test_storm_that_waits_for_the_others_is_told_in_slices(wide: Hall) -> None:
+    crowd = [wide.enter(str(number), watching=True) for number in range(2 * BREATH + 3)]
+    wide.presence.gathered("a", {})
+    told = 0
+    while told < len(crowd):
+        some = [fellow for fellow in crowd if fellow.stream.kernel]
+        assert len(some) <= BREATH
+        for fellow in some:
+            assert fellow.told() == [("now", "many", len(crowd))]
+        told += len(some)
+        # Who comes in between waits its turn like the others.
+        wide.loop.step()
+    wide.loop.run()
+    wide.wait()
+
+
+def test_who_unwatches_or_leaves_before_it_was_told_is_not(wide: Hall) -> None:
+    one, two = wide.enter("one", watching=True), wide.enter("two", watching=True)
+    wide.presence.unwatch("a", one.sink)
+    wide.leave(two)
+    wide.presence.gathered("a", {})
+    wide.presence.gathered("b", {})
+    wide.presence.attended("b", "n1", elsewhere("x"))
+    assert one.told() == two.told() == []
+    assert wide.presence.of("b").count == 0
+
+
+def test_who_is_elsewhere_is_forgotten_when_nobody_here_follows_the_channel(wide: Hall) -> None:
+    one = wide.enter("one")
+    wide.presence.gathered("a", {"n1": elsewhere("x")})
+    wide.leave(one)
+    assert wide.presence.attendance("a") is None
+    wide.presence.attended("a", "n1", elsewhere("x", "y"))
+    watcher = wide.enter("watcher", watching=True)
+    assert watcher.told() == [], "it is asked again"
+    wide.presence.gathered("a", {"n1": elsewhere("z")})
+    assert watcher.told() == [("now", "z watcher", 2)]
+    assert wide.presence.attendance("a") == Attendance(
+        1, [Member("watcher", "websocket", 1000, "here")]
+    ), "its own alone"
 
 
 # --- those who don't read ---
@@ -424,8 +629,7 @@ def bench() -> Iterator[Bench]:
 
 
 def connect(bench: Bench, name: str, *, capacity: int = 1 << 20) -> FakeConnection:
-    connection = bench.connect()
-    connection.id = name
+    connection = bench.connect(name=name)
     connection.stream.capacity = capacity
     return connection
 
@@ -462,7 +666,7 @@ def heard(connection: FakeConnection) -> list[tuple[str, str, str, int]]:
 
 
 def present(bench: Bench, channel: str) -> tuple[int, list[str] | None]:
-    members = bench.loop.complete(bench.node.presence(channel))
+    members = bench.loop.complete(bench.node.directory.presence(channel))
     listed = members.listed
     return members.count, None if listed is None else [member.connection for member in listed]
 

@@ -1,12 +1,13 @@
-"""From the broker's URL to the broker."""
+"""From the broker's URL to the broker, and to the fleet that lives where it does."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from notifier.brokers.alone import Alone
 from notifier.brokers.base import Broker
+from notifier.brokers.fleet import Fleet, new_node_id
 from notifier.brokers.memory import MemoryBroker
 from notifier.brokers.sqlite.broker import SqliteBroker
 from notifier.channels import Namespaces
@@ -14,12 +15,14 @@ from notifier.config import Settings
 from notifier.config.redisurl import SCHEMES, RedisURL
 
 
-def broker_of(settings: Settings, namespaces: Namespaces, now_ms: Callable[[], int]) -> Broker:
-    """The broker that the settings ask for, not yet opened."""
+def backing_of(
+    settings: Settings, namespaces: Namespaces, now_ms: Callable[[], int]
+) -> tuple[Broker, Fleet]:
+    """The broker that the settings ask for, and its fleet; neither opened yet."""
     scheme, _, rest = settings.broker.partition(":")
     match scheme:
         case "memory":
-            return MemoryBroker(
+            broker: Broker = MemoryBroker(
                 namespaces,
                 history_bytes=settings.history_bytes,
                 max_channels=settings.max_channels,
@@ -28,7 +31,7 @@ def broker_of(settings: Settings, namespaces: Namespaces, now_ms: Callable[[], i
                 now_ms=now_ms,
             )
         case "sqlite":
-            return SqliteBroker(
+            broker = SqliteBroker(
                 Path(rest),
                 namespaces,
                 history_bytes=settings.history_bytes,
@@ -38,21 +41,24 @@ def broker_of(settings: Settings, namespaces: Namespaces, now_ms: Callable[[], i
                 max_unwritten_bytes=settings.max_unwritten_bytes,
                 now_ms=now_ms,
             )
-    if scheme in SCHEMES:
-        # Imported where it is wanted: a process alone need not load redis-py.
-        from notifier.brokers.redis.broker import RedisBroker
+        case _ if scheme in SCHEMES:
+            # Imported where it is wanted: a process alone need not load redis-py.
+            from notifier.brokers.redis.broker import RedisBroker
 
-        return RedisBroker(
-            RedisURL.parse(settings.broker),
-            namespaces,
-            node=secrets.token_hex(4),
-            prefix=settings.redis_prefix,
-            timeout=settings.redis_timeout,
-            linger=settings.redis_linger,
-            wait_replicas=settings.redis_wait_replicas,
-            max_channels=settings.max_channels,
-            max_unwritten_bytes=settings.max_unwritten_bytes,
-            idempotency_ttl=settings.idempotency_ttl,
-            now_ms=now_ms,
-        )
-    raise AssertionError(f"{settings.broker} is no setting's value")
+            broker = RedisBroker(
+                RedisURL.parse(settings.broker),
+                namespaces,
+                node=new_node_id(),
+                prefix=settings.redis_prefix,
+                timeout=settings.redis_timeout,
+                linger=settings.redis_linger,
+                wait_replicas=settings.redis_wait_replicas,
+                max_channels=settings.max_channels,
+                max_unwritten_bytes=settings.max_unwritten_bytes,
+                idempotency_ttl=settings.idempotency_ttl,
+                now_ms=now_ms,
+            )
+            return broker, Alone()
+        case _:
+            raise AssertionError(f"{settings.broker} is no setting's value")
+    return broker, Alone()

@@ -5,6 +5,7 @@ Each function gives the UTF-8 bytes of one message a server sends.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic_core import to_json
@@ -13,6 +14,7 @@ from notifier.errors import NotifierError
 from notifier.history import ChannelOverview, ChannelPage, History
 from notifier.instants import format_instant
 from notifier.members import Member, Members
+from notifier.nodestate import NodeState
 from notifier.notification import Gap, Position, Publication
 
 PROTOCOL = "notifier.v1"
@@ -190,6 +192,26 @@ def members_of_channel(members: Members) -> bytes:
     return to_json(_members(members))
 
 
+def nodes(nodes: Iterable[NodeState], *, answered_by: str) -> bytes:
+    """The nodes of the service."""
+    return to_json({"nodes": [_node(node) for node in nodes], "answered_by": answered_by})
+
+
+def _node(node: NodeState) -> dict[str, Any]:
+    return {
+        "node": node.id,
+        "host": node.host,
+        "port": node.port,
+        "version": node.version,
+        "started": format_instant(node.started_ms),
+        "connections": node.connections,
+        "subscriptions": node.subscriptions,
+        "channels": node.channels,
+        "ready": node.reason is None,
+        "reason": node.reason,
+    }
+
+
 def _members(members: Members) -> dict[str, Any]:
     listed = members.listed
     return {
@@ -204,6 +226,7 @@ def _member(member: Member) -> dict[str, str]:
         "connection": member.connection,
         "transport": member.transport,
         "since": format_instant(member.since_ms),
+        "node": member.node,
     }
 
 

@@ -1,3 +1,3 @@
 import pytest
 
-pytest.register_assert_rewrite("tests.brokers.contract")
+pytest.register_assert_rewrite("tests.brokers.contract", "tests.brokers.fleet_contract")

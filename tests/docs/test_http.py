@@ -61,6 +61,7 @@ def test_every_route_is_documented() -> None:
     headings = " ".join(re.findall(r"^## (.+)$", pages, flags=re.MULTILINE))
     for route in ROUTES:
         readable = route.replace("/notify/([^/]+)", "/notify/<channel>")
+        readable = readable.replace("/connections/([^/]+)", "/connections/<id>")
         readable = readable.replace("([^/]+)", "<channel>").replace("(.+)", "<file>")
         assert f"{readable}`" in headings, route
 
@@ -99,6 +100,7 @@ async def test_an_example_works(heading: str, command: str) -> None:
         ("GET", "/channels/alerts/history", ""),
         ("GET", "/channels/alerts/presence", ""),
         ("DELETE", "/channels/alerts/history", ""),
+        ("GET", "/nodes", ""),
     ],
 )
 async def test_an_answer_is_shown_as_it_is(method: str, path: str, body: str) -> None:

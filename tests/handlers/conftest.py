@@ -12,6 +12,7 @@ from tornado.web import Application
 
 from handlers.routes import application
 from notifier.assets import static_path
+from notifier.brokers.alone import Alone
 from notifier.brokers.memory import MemoryBroker
 from notifier.config import Settings
 from notifier.errors import NoSuchChannel
@@ -41,7 +42,7 @@ def node(io_loop: IOLoop) -> Node:
         max_idempotency_keys=settings.max_idempotency_keys,
         now_ms=wall_clock_ms,
     )
-    return Node(settings, broker, namespaces)
+    return Node(settings, broker, Alone(), namespaces)
 
 
 @pytest.fixture

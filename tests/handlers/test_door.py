@@ -57,6 +57,11 @@ ROUTES = {
     "/channels/([^/]+)": Route("/channels/alerts", "GET, HEAD, OPTIONS"),
     "/channels/([^/]+)/history": Route("/channels/alerts/history", "GET, HEAD, DELETE, OPTIONS"),
     "/channels/([^/]+)/presence": Route("/channels/alerts/presence", "GET, HEAD, OPTIONS"),
+    "/connections/([^/]+)": Route("/connections/x", "DELETE, OPTIONS"),
+    "/connections/([^/]+)/subscriptions/([^/]+)": Route(
+        "/connections/x/subscriptions/alerts", "DELETE, OPTIONS"
+    ),
+    "/nodes": Route("/nodes", "GET, HEAD, OPTIONS"),
     "/metrics": Route("/metrics", "GET, HEAD, OPTIONS", lively=True),
     "/health/live": Route("/health/live", "GET, HEAD, OPTIONS"),
     "/health/ready": Route("/health/ready", "GET, HEAD, OPTIONS"),

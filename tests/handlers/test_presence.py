@@ -147,7 +147,7 @@ async def test_a_watcher_is_told_who_is_there_then_who_joins_and_leaves(
                 assert list(came) == ["type", "channel", "event", "member", "count"]
                 assert (came["event"], came["count"]) == ("join", 3)
                 member = came["member"]
-                assert member.keys() == {"connection", "transport", "since"}
+                assert member.keys() == {"connection", "transport", "since", "node"}
                 assert member["transport"] == transport
                 assert re.fullmatch(r"[-\w]{16}", member["connection"])
                 assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", member["since"])
