@@ -52,12 +52,14 @@ class Ledger:
     :ivar sent: how many publications were given to a node, once or again and again.
     :ivar repeated: how many were answered as stored before.
     :ivar refused: how often a node could not just now, by the error's code; 0: no answer.
+    :ivar disorder: where a producer was told a place that is not after the one it had before.
     """
 
     sent: int = 0
     acknowledged: dict[str, list[Entry]] = field(default_factory=lambda: defaultdict(list))
     repeated: int = 0
     refused: Counter[int] = field(default_factory=Counter)
+    disorder: list[str] = field(default_factory=list)
     _last: dict[tuple[str, str], Position] = field(default_factory=dict)
 
     @property
@@ -70,8 +72,8 @@ class Ledger:
         channel, place = answer["channel"], parsed(answer["position"])
         if place is not None:
             before = self._last.get((producer, channel))
-            if before is not None and before.epoch == place.epoch:
-                assert before.offset < place.offset, f"{place} of {producer} after its {before}"
+            if before is not None and before.epoch == place.epoch and before.offset >= place.offset:
+                self.disorder.append(f"{producer}: {place} of {channel} after {before}")
             self._last[producer, channel] = place
         self.acknowledged[channel].append(Entry(answer["id"], place))
 
@@ -84,10 +86,12 @@ class Account:
     :ivar heard: every publication, by channel, in order.
     :ivar gaps: what it was told that it missed, by channel.
     :ivar places: where it is in each channel.
+    :ivar patterns: those that were answered.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.patterns: set[str] = set()
         self.heard: dict[str, list[Entry]] = defaultdict(list)
         self.gaps: dict[str, list[Told]] = defaultdict(list)
         self.places: dict[str, Position | None] = {}
@@ -103,7 +107,9 @@ class Account:
     def take(self, message: dict[str, Any]) -> None:
         """A message of the native protocol that is not one it has asked to hear again."""
         match message["type"]:
-            case "subscribed" if "channels" not in message:
+            case "subscribed" if "channels" in message:
+                self.patterns.add(message["channel"])
+            case "subscribed":
                 self._subscribed(message)
             case "notification":
                 self.hear(message["channel"], message["id"], parsed(message["position"]))
@@ -181,6 +187,7 @@ class Balance:
     def exact(self) -> None:
         """Every acknowledged publication is stored, where it was said to be, and every listener
         has heard all that is stored: in order, each once, and was told of no gap."""
+        assert not self.ledger.disorder
         for channel, publications in self.stored.items():
             offsets = [place.offset for _, place in publications if place is not None]
             assert offsets == list(range(1, len(publications) + 1)), channel
@@ -193,6 +200,14 @@ class Balance:
             assert not any(account.gaps.values()), f"{account.name} was told of {account.gaps}"
             for channel, publications in self.stored.items():
                 assert account.heard[channel] == publications, f"{account.name}, {channel}"
+
+    @property
+    def rolled_back(self) -> int:
+        """How many acknowledged publications are not stored any more."""
+        return sum(
+            len({id for id, _ in acknowledged} - {id for id, _ in self.stored[channel]})
+            for channel, acknowledged in self.ledger.acknowledged.items()
+        )
 
     def truthful(self) -> dict[str, int]:
         """What was acknowledged and a listener has not heard, it was told to have missed; and

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import notifier.client
 from notifier.client import Gap
@@ -40,9 +41,8 @@ class Listener(ABC):
     async def run(self) -> None: ...
 
     def joined(self) -> bool:
-        """Whether it has been told of all that it asked for by name."""
-        names = [name for name in self._names if "*" not in name]
-        return self.account.connections > 0 and all(n in self.account.places for n in names)
+        """Whether it has been told of all that it asked for."""
+        return all(name in {*self.account.places, *self.account.patterns} for name in self._names)
 
 
 class Remembering(Listener):
@@ -51,12 +51,29 @@ class Remembering(Listener):
     client: type[Client]
     memory: type[Memory]
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._client: Client | None = None
+        self._here = asyncio.Event()
+        self._here.set()
+
+    def go_away(self) -> None:
+        """Hang up, and stay away until :meth:`come_back`."""
+        self._here.clear()
+        if self._client is not None:
+            self._client.close()
+
+    def come_back(self) -> None:
+        self._here.set()
+
     async def run(self) -> None:
         memory = self.memory(self._names, "all")
         while True:
+            await self._here.wait()
             client = None
             try:
                 client = await self.client.connect(self._pick().port, memory.asks())
+                self._client = client
                 self.account.connections += 1
                 memory.connected(client)
                 await self._follow(client, memory)
@@ -72,6 +89,7 @@ class Remembering(Listener):
             finally:
                 if client is not None:
                     client.close()
+                self._client = None
 
     async def _follow(self, client: Client, memory: Memory) -> None:
         while True:

@@ -66,6 +66,7 @@ class Load:
         *,
         channels: Callable[[int], str] = in_turn(CHANNELS),  # noqa: B008 -- it keeps nothing
         per_second: float = 40.0,
+        size: int = 100,
         pick: Callable[[], Process] | None = None,
         most: int = _MOST,
     ) -> None:
@@ -76,6 +77,7 @@ class Load:
                 self.ledger,
                 channels,
                 per_second=per_second,
+                size=size,
                 pick=pick,
             )
             self._producers.append((producer, self._group.create_task(producer.run(most))))

@@ -25,6 +25,7 @@ class Producer:
 
     :param pick: the node to ask next; by default any of the fleet.
     :param per_second: at most so many.
+    :param size: characters of each.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Producer:
         channels: Callable[[int], str],
         *,
         per_second: float,
+        size: int = 100,
         pick: Callable[[], Any] | None = None,
     ) -> None:
         self.name = name
@@ -42,6 +44,7 @@ class Producer:
         self._ledger = ledger
         self._channels = channels
         self._pause = 1 / per_second
+        self._text = "x" * size
         self._pick = pick or fleet.any
         self._wire: Wire | None = None
         self._stopping = asyncio.Event()
@@ -65,7 +68,7 @@ class Producer:
 
     async def _publish(self, id: str, channel: str) -> None:
         self._ledger.sent += 1
-        body = json.dumps({"id": id, "message": f"{id} " + "x" * 100}).encode()
+        body = json.dumps({"id": id, "message": self._text}).encode()
         async with asyncio.timeout(2 * PATIENCE):
             while (answer := await self._ask(id, channel, body)) is None:  # noqa: ASYNC110
                 await asyncio.sleep(_PAUSE)

@@ -1,0 +1,175 @@
+"""One Redis behind several nodes, and what happens to it: nothing that was acknowledged is lost,
+or it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+
+import pytest
+
+from tests.faults import FaultProxy
+from tests.many_nodes.fleet import PATIENCE, fleet, until
+from tests.many_nodes.listeners import KINDS, ByCommands, ByLibrary, ByToken
+from tests.many_nodes.load import CHANNELS, load
+from tests.redisservers.server import RedisServer
+
+pytestmark = pytest.mark.gen_test(timeout=3 * PATIENCE)
+
+# What is promised: a node that can't hear Redis says so, and is well again, within so many seconds.
+NOTICED = HEALED = 10.0
+BLACK_HOLE = 15.0
+
+
+@pytest.mark.parametrize("appendfsync", ["always", "everysec"])
+async def test_kill_9_of_redis_loses_nothing_that_it_has_written(appendfsync: str) -> None:
+    with RedisServer(appendfsync=appendfsync) as redis, fleet(*[redis.url] * 2) as nodes:
+        async with load(nodes) as working:
+            working.listen()
+            await working.joined()
+            working.produce()
+            for _ in range(2):
+                await working.acknowledged(100)
+                redis.kill()
+                missed = working.ledger.refused[50301]
+                await until(lambda: working.ledger.refused[50301] > missed, "that it is missed")  # noqa: B023
+                redis.restart()
+            await working.acknowledged(100)
+            balance = await working.finish()
+    if appendfsync == "always" or not balance.rolled_back:
+        balance.exact()
+        # They stayed connected all the time.
+        assert {account.connections for account in balance.accounts} == {1}
+    else:
+        # While a sync is under way, everysec answers before it writes (redis.conf, appendfsync).
+        balance.truthful()
+
+
+async def test_subscriber_connections_that_are_killed_again_and_again_lose_nothing() -> None:
+    with RedisServer() as redis, fleet(*[redis.url] * 2) as nodes:
+        async with load(nodes) as working:
+            working.listen()
+            await working.joined()
+            working.produce()
+            killed = 0
+            for number in range(10):
+                await working.acknowledged(30)
+                killed += int(redis.cli("CLIENT", "KILL", "TYPE", "pubsub"))
+                if number == 5:
+                    redis.cli("SCRIPT", "FLUSH")
+            await working.acknowledged(30)
+            balance = await working.finish()
+    balance.exact()
+    assert killed >= 10
+    assert not balance.ledger.refused
+
+
+async def test_node_in_a_black_hole_says_so_and_heals_and_the_others_do_not_notice() -> None:
+    with (
+        RedisServer() as redis,
+        FaultProxy(redis.port) as hole,
+        fleet(f"redis://127.0.0.1:{hole.port}", redis.url, redis.url) as nodes,
+    ):
+        alone, *others = nodes.nodes
+        async with load(nodes) as working:
+            working.listen_everywhere()
+            working.listen(kinds=[ByLibrary])
+            await working.joined()
+            nodes.leave(alone)
+            working.produce()
+            await working.acknowledged(100)
+            hole.stall()
+            begun = time.monotonic()
+            # It may arrive in the end, or not: the same key will tell.
+            body = {"channel": CHANNELS[0], "message": "x", "id": "twice"}
+            asked = asyncio.create_task(alone.post("/notify", body))
+            await until_not_ready(alone)
+            noticed = time.monotonic() - begun
+            refused = await asked
+            assert (refused.status, refused.code) == (503, 50301)
+            again = await others[0].post("/notify", body)
+            assert again.status == 200
+            working.ledger.acknowledge("the same", again.json)
+            while time.monotonic() < begun + BLACK_HOLE:
+                await working.acknowledged(20)
+                assert [await node.not_ready() for node in others] == [None, None]
+            hole.flow()
+            begun = time.monotonic()
+            await nodes.until_ready(alone)
+            healed = time.monotonic() - begun
+            await working.acknowledged(50)
+            balance = await working.finish()
+    balance.exact()
+    assert not balance.ledger.refused, "the others have noticed"
+    assert {account.connections for account in balance.accounts} == {1}
+    sys.stdout.write(f"not ready after {noticed:.2f} s, healed after {healed:.2f} s\n{balance}\n")
+    assert noticed < NOTICED
+    assert healed < HEALED
+
+
+async def until_not_ready(node: object) -> str:
+    async with asyncio.timeout(PATIENCE):
+        while (reason := await node.not_ready()) is None:  # type: ignore[attr-defined]  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        return reason
+
+
+@pytest.mark.parametrize("how", ["flushed", "killed, without a file"])
+async def test_loss_of_everything_is_told_to_everybody_and_life_goes_on(how: str) -> None:
+    with RedisServer() as redis, fleet(*[redis.url] * 2) as nodes:
+        async with load(nodes) as working:
+            working.listen()
+            working.listen_everywhere(kinds=[ByCommands])
+            late = ByToken("late", nodes, CHANNELS)
+            working.add(late)
+            await working.joined()
+            working.produce()
+            await working.acknowledged(100)
+            late.go_away()
+            await working.acknowledged(50)
+            before = {channel: places(working.accounts, channel) for channel in CHANNELS}
+            if how == "flushed":
+                redis.cli("FLUSHALL")
+            else:
+                redis.restart()
+            await working.acknowledged(100)
+            late.come_back()
+            await working.acknowledged(50)
+            balance = await working.finish()
+    balance.truthful()
+    for channel in CHANNELS:
+        for account in balance.accounts:
+            assert len(account.gaps[channel]) == 1, f"{account} of {channel}: {account.gaps}"
+        epochs = {place.epoch for _, place in balance.stored[channel] if place is not None}
+        assert len(epochs) == 1
+        assert not epochs & before[channel]
+    assert balance.rolled_back > 100
+
+
+def places(accounts: list, channel: str) -> set[str]:  # type: ignore[type-arg]
+    return {account.places[channel].epoch for account in accounts}
+
+
+async def test_node_that_reads_too_slowly_for_redis_loses_nothing() -> None:
+    limits = {"client-output-buffer-limit": "pubsub 1mb 256kb 1"}
+    with RedisServer(options=limits) as redis, fleet(*[redis.url] * 2) as nodes:
+        stopped, other = nodes.nodes
+        async with load(nodes) as working:
+            working.listen_everywhere()
+            working.listen_everywhere(kinds=[KINDS[2]])
+            await working.joined()
+            nodes.leave(stopped)
+            working.produce(per_second=20, size=40_000)
+            await working.acknowledged(20)
+            stopped.signal(signal.SIGSTOP)
+            try:
+                await until(lambda: "overcoming of output buffer limits" in redis.log, "its end")
+            finally:
+                stopped.signal(signal.SIGCONT)
+            await working.acknowledged(20)
+            nodes.rotate(other, stopped)
+            balance = await working.finish()
+    balance.exact()
+    assert not balance.ledger.refused
