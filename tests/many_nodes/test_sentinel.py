@@ -65,7 +65,6 @@ async def test_what_a_failover_has_lost_is_told_to_everybody() -> None:
             assert account.gaps[channel], f"{account}: silence about {channel}"
 
 
-@pytest.mark.xfail(reason="nodes remember what they heard, not what they had acknowledged")
 async def test_what_a_failover_has_lost_is_told_to_who_was_away_all_the_time() -> None:
     forgetful = ["--redis-linger=0"]
     with Sentinels() as redis, fleet(*[redis.url] * 2, settings=forgetful) as nodes:

@@ -51,12 +51,10 @@ local function landing(kind, epoch, number)
     return log.floor, 0
   elseif kind == 'after' then
     if epoch ~= log.epoch then
-      local fork = tonumber(string.match(' ' .. log.forks, ' ' .. epoch .. ':(%d+)') or -1)
-      if fork < 0 then
-        return log.floor, 1
-      elseif number > fork then
-        return math.max(fork, log.floor), 1
-      end
+      -- Of an earlier epoch it goes on where that was still this log. What came after was lost,
+      -- also to who was not there yet: a gap.
+      local fork = tonumber(string.match(' ' .. log.forks, ' ' .. epoch .. ':(%d+)') or 0)
+      return math.max(math.min(number, fork), log.floor), 1
     elseif number > log.head then
       -- Nobody was given this position by this log.
       return log.head, 1
