@@ -12,7 +12,7 @@ from notifier.brokers.redis.births import Births
 from notifier.brokers.redis.calls import Calls
 from notifier.brokers.redis.commands import Call, Commands
 from notifier.brokers.redis.doorbells import Doorbells
-from notifier.brokers.redis.entry import decode, size_of
+from notifier.brokers.redis.entry import decode
 from notifier.brokers.redis.ephemeral import Ephemeral
 from notifier.brokers.redis.names import Names
 from notifier.brokers.redis.receptions import Receptions
@@ -157,7 +157,7 @@ class RedisBroker:
             return self._calls.publish(draft, idempotency, registered)
 
         known = self._registry.epoch(draft.channel)
-        size = size_of(draft) + CALL_BYTES
+        size = draft.size + CALL_BYTES
         answer = await self._writer(draft.channel).put(
             Write(draft.channel, call(known), size, remake=call)
         )
@@ -176,7 +176,7 @@ class RedisBroker:
             Write(
                 draft.channel,
                 call,
-                size_of(draft) + CALL_BYTES,
+                draft.size + CALL_BYTES,
                 repeatable=idempotency is not None,
             )
         )

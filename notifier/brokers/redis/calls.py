@@ -68,7 +68,7 @@ class Calls:
                 entry.encode(draft),
                 draft.time_ms,
                 draft.expires_ms or 0,
-                entry.size_of(draft),
+                draft.size,
             ),
         )
 
