@@ -87,12 +87,16 @@ class Load:
         goal = self.ledger.count + more
         await until(lambda: self.ledger.count >= goal, f"{more} more acknowledgements")
 
-    async def finish(self) -> Balance:
-        """Let producers end what they have begun, and listeners hear all of it; then compare."""
+    async def stop_producing(self) -> None:
+        """Let producers end what they have begun."""
         for producer, _ in self._producers:
             producer.stop()
         if self._producers:
             await asyncio.wait([task for _, task in self._producers], timeout=2 * PATIENCE)
+
+    async def finish(self) -> Balance:
+        """Let producers end what they have begun, and listeners hear all of it; then compare."""
+        await self.stop_producing()
         await self.fleet.until_ready()
         names = sorted(self.ledger.acknowledged)
         stored = {name: await self.fleet.stored(name) for name in names}
