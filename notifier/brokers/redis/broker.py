@@ -74,6 +74,7 @@ class RedisBroker:
             self._names,
             namespaces,
             publish=self._commands.publish,
+            patience=timeout,
             idempotency_ttl=idempotency_ttl,
             max_channels=max_channels,
             now_ms=now_ms,
