@@ -218,7 +218,7 @@ class Supervisor:
             self._status = 1
         self._vacate(post, lived=time.monotonic() - worker.started)
         if post.due is not None and not self._draining:
-            facts["restart_in"] = max(0.0, post.due - time.monotonic())
+            facts["restart_in"] = round(max(0.0, post.due - time.monotonic()), 2)
         level = logging.INFO if status == 0 else logging.WARNING
         logs.event(log, level, "worker.ended", worker=worker.number, pid=worker.pid, **facts)
 
