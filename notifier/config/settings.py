@@ -175,7 +175,7 @@ class Settings(BaseSettings):
         "History",
         64 * _MiB,
         "Memory, or disk, for the history of all channels; the least recently used are trimmed "
-        "first.",
+        "first. Not in Redis: there, maxmemory bounds it.",
         ge=0,
     )
     idempotency_ttl: Duration = _setting(
@@ -245,12 +245,16 @@ class Settings(BaseSettings):
     )
     max_channels: int = _setting("Limits", 100_000, "Channels the broker keeps.", ge=1)
     max_idempotency_keys: int = _setting(
-        "Limits", 200_000, "Idempotency keys remembered; the oldest are forgotten first.", ge=1
+        "Limits",
+        200_000,
+        "Idempotency keys remembered; the oldest are forgotten first. Not in Redis.",
+        ge=1,
     )
     max_unwritten_bytes: Size = _setting(
         "Limits",
         16 * _MiB,
-        "Publications that may wait for the broker's disk; more are refused for the moment.",
+        "Publications that may wait for the broker's disk, or for Redis; more are refused for the "
+        "moment.",
         ge=1,
     )
     max_batch: int = _setting("Limits", 1000, "Notifications in one array.", ge=1)
