@@ -71,7 +71,7 @@ def test_brokers_in_the_table_are_understood() -> None:
 
 def test_the_command_for_a_machine_is_understood() -> None:
     (command,) = (block.text for block in BLOCKS if block.text.startswith("notifier serve"))
-    arguments = shlex.split(command.removeprefix("notifier serve"))
+    arguments = shlex.split(command.replace("\\\n", "").removeprefix("notifier serve"))
     shown = [sys.executable, "-m", "notifier", "config", "show", *arguments]
     done = subprocess.run(shown, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
