@@ -104,7 +104,7 @@ class Deployment:
 
     def found(self) -> int:
         """How many nodes the balancer has found by now."""
-        return len(set(re.findall(r"(node\d+) changed its IP", self.log.read_text())))
+        return len(set(re.findall(r"(node\d+) \('notifier'\) is UP", self.log.read_text())))
 
     def lost(self) -> set[str]:
         """The nodes whose names are gone, as the balancer calls them."""

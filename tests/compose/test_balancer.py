@@ -280,6 +280,10 @@ def test_without_a_ready_node_it_says_so_at_once(haproxy: WebServer, tmp_path: P
         began = time.monotonic()
         with running.request("POST", "/notify/alerts", b"hi") as answer:
             assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+        # A browser's EventSource comes back where its connection breaks, but never after a 503.
+        with pytest.raises(http.client.RemoteDisconnected):
+            with running.request("GET", "/events?channel=alerts"):
+                pass
         assert time.monotonic() - began < 5
 
 
