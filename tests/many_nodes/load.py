@@ -106,13 +106,14 @@ class Load:
             if entries and entries[-1].place is not None
         }
 
-        def behind() -> list[str]:
-            return [f"{a} at {a.places}" for a in self.accounts if not a.has_all(heads)]
+        def behind() -> dict[str, object]:
+            missing = {account.name: account.behind(heads) for account in self.accounts}
+            return {name: places for name, places in missing.items() if places}
 
         try:
             await until(lambda: not behind(), "that all have heard all")
         except AssertionError:
-            raise AssertionError(f"heads are {heads}, behind are {behind()}") from None
+            raise AssertionError(f"the logs end at {heads}, {behind()} did not follow") from None
         return Balance(self.ledger, self.accounts, stored)
 
     def end(self) -> None:
