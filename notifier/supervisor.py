@@ -207,26 +207,33 @@ class Supervisor:
 
     def _account(self, post: _Post, worker: Worker, status: int) -> None:
         """Say how a worker ended, and what follows from it."""
-        # As a shell user knows them: SIGKILL, SIGSEGV.
-        signalled = signal.Signals(-status).name if status < 0 else None
-        facts: dict[str, Any] = {"signal": signalled} if signalled else {"status": status}
+        facts: dict[str, Any] = {"status": status}
+        how = f"ended with status {status}"
+        if status < 0:
+            facts = {"signal": _signal_name(-status)}
+            how = f"was ended by {facts['signal']}"
         if worker.failure:
             facts["reason"] = worker.failure
-        how = f"was ended by {signalled}" if signalled else f"ended with status {status}"
         self._failure = worker.failure or f"worker {worker.number} {how} before it listened"
         if self._draining and status:
             self._status = 1
-        self._vacate(post, lived=time.monotonic() - worker.started)
-        if post.due is not None and not self._draining:
-            facts["restart_in"] = round(max(0.0, post.due - time.monotonic()), 2)
+        seconds = self._vacate(post, lived=time.monotonic() - worker.started)
+        if seconds is not None and not self._draining:
+            facts["restart_in"] = seconds
         level = logging.INFO if status == 0 else logging.WARNING
         logs.event(log, level, "worker.ended", worker=worker.number, pid=worker.pid, **facts)
 
-    def _vacate(self, post: _Post, lived: float) -> None:
+    def _vacate(self, post: _Post, lived: float) -> float | None:
+        """Settle when the post is filled again: in so many seconds, or ``None``: not yet known."""
         post.failures = 0 if lived >= STEADY_SECONDS else post.failures + 1
-        # As long as nobody has listened it is not known whether anybody ever can: rather than try
-        # without end, see what becomes of the others.
-        post.due = time.monotonic() + pause(post.failures) if self._listened else None
+        if not self._listened:
+            # It is not known whether anybody ever can: rather than try without end, see what
+            # becomes of the others.
+            post.due = None
+            return None
+        seconds = pause(post.failures)
+        post.due = time.monotonic() + seconds
+        return seconds
 
     def _signalled(self) -> None:
         for number in self._woken.recv(4096):
@@ -264,6 +271,13 @@ def pause(failures: int) -> float:
     if failures == 0:
         return 0.0
     return min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 30))
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal between the first and the last
+        return f"signal {number}"
 
 
 def cores() -> int:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -219,6 +220,15 @@ def test_port_that_others_have_is_told_in_one_line_though_workers_could_share_it
         done = notifier("serve", *TWO, "--port", port)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == f"error: cannot serve on 127.0.0.1:{port}: Address already in use\n"
+        running.stop()
+
+
+@pytest.mark.parametrize("host", ["localhost", "0.0.0.0"])
+def test_workers_listen_on_any_kind_of_address(serve: Serve, host: str) -> None:
+    with serve(*TWO, "--host", host) as running:
+        port = running.lines[-1].rpartition(":")[2].strip()
+        with urlopen(f"http://127.0.0.1:{port}/health/live", timeout=20) as answer:
+            assert answer.status == 200
         running.stop()
 
 
