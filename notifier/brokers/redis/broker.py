@@ -14,6 +14,7 @@ from notifier.brokers.redis.commands import Call, Commands
 from notifier.brokers.redis.doorbells import Doorbells
 from notifier.brokers.redis.entry import decode
 from notifier.brokers.redis.ephemeral import Ephemeral
+from notifier.brokers.redis.fleet import RedisFleet
 from notifier.brokers.redis.names import Names
 from notifier.brokers.redis.receptions import Receptions
 from notifier.brokers.redis.registry import Registry
@@ -45,6 +46,7 @@ class RedisBroker:
     :param timeout: seconds that an answer of Redis may take, and that publishing is tried for.
     :param linger: seconds a channel is heard for after its last listener has left.
     :param now_ms: milliseconds since 1970.
+    :ivar fleet: the nodes that share this Redis.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class RedisBroker:
             timeout=timeout,
             on_heard=self._heard_again,
         )
+        self.fleet = RedisFleet(self._commands, self._doorbells, self._names, namespaces, node=node)
         self._receptions = Receptions(
             self._commands,
             self._doorbells,
