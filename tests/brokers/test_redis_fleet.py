@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator, Sequence
+import os
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from tests.brokers.fleet_contract import (
     until,
     view,
 )
+from tests.redisservers.cluster import Cluster
 from tests.redisservers.server import RedisServer
 
 SERIAL = itertools.count()
@@ -64,20 +66,26 @@ class RedisNode:
         await self.broker.close()
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
+class RedisContract(FleetContract):
+    """On whichever Redis a subclass says."""
 
-
-class TestContract(FleetContract):
-    @pytest.fixture(autouse=True)
-    def _server(self, redis: RedisServer) -> None:
-        self.url = redis.url
+    url: str
 
     def make(self, count: int, namespaces: Namespaces) -> Sequence[Fleet]:  # type: ignore[override]
-        prefix = f"t{next(SERIAL)}"
-        return [RedisNode(self.url, namespaces, prefix) for _ in range(count)]
+        prefix = f"fleet{os.getpid()}.{next(SERIAL)}"
+        return [RedisNode(self.url, namespaces, prefix) for _ in range(count)]  # type: ignore[misc]
+
+
+class TestSingle(RedisContract):
+    @pytest.fixture(autouse=True)
+    def _on(self, redis_server: RedisServer) -> None:
+        self.url = redis_server.url
+
+
+class TestCluster(RedisContract):
+    @pytest.fixture(autouse=True)
+    def _on(self, redis_cluster: Cluster) -> None:
+        self.url = redis_cluster.url
 
 
 # --- what goes wrong ---

@@ -107,7 +107,6 @@ class RedisBroker:
             self._witness,
             linger_seconds=linger,
             timeout=timeout,
-            on_roster=lambda channel, roster: None,
             clock=clock,
         )
         self._ephemeral = Ephemeral(self._doorbells, self._names, namespaces, timeout=timeout)
