@@ -90,13 +90,8 @@ class Orders:
         number = self._number
         asked = self._asked[number] = _Asked(others)
         try:
-<<<<<<< HEAD
-            async with asyncio.timeout(ORDER_SECONDS):
-                await self._ring(self._names.orders_bell, _written(order, number, self._node))
-=======
             await self._ring(self._names.orders_bell, _written(order, number, self._node))
             async with asyncio.timeout(ORDER_SECONDS):
->>>>>>> fde708d0de1b5bbab30a53c9d9b7242833b98138
                 return await asked.done
         except TimeoutError:
             silent = sorted(asked.waiting)
