@@ -283,6 +283,20 @@ async def test_redis_that_is_away_refuses_and_everything_goes_on_when_it_is_back
     assert ("departed", one.fleet.id) not in two.told
 
 
+async def test_node_that_begins_while_redis_is_away_joins_the_others_when_it_is_back(
+    scene: Scene,
+) -> None:
+    scene.redis.kill()
+    one = await scene.enter()
+    here = one.join("a", "x")
+    scene.redis.restart()
+    two = await scene.enter()
+    await scene.watching(two, "a")
+    await until(lambda: view(two, "a") == {one.fleet.id: here})
+    one.connections["c"] = set()
+    await becomes(lambda: given(two, Disconnect("c")), True)
+
+
 async def given(crew: FakeCrew, order: Disconnect) -> bool:
     """Whether it was carried out; those that don't answer are tried again."""
     try:

@@ -96,8 +96,9 @@ class RedisFleet:
 
     async def open(self) -> None:
         await self._orders.listen()
-        # Before anybody comes: who is heard of and does not live is taken for dead.
-        await self._living.beat()
+        if self._doorbells.trouble is None:
+            # Before anybody comes: who is heard of and does not live is taken for dead.
+            await self._living.beat()
         for work in (self._living.run, self._attending.run, self._gathering.run):
             self._errands.run(_again_and_again(work))
 

@@ -67,10 +67,12 @@ class Orders:
 
     async def listen(self) -> None:
         """For orders and answers, from now on. Returns when they are heard, or Redis is away."""
-        for bell in self._bells:
-            listening = self._doorbells.listen(bell, self)
-            with contextlib.suppress(BrokerUnavailable):
-                await heard(listening, ORDER_SECONDS)
+        listening = [self._doorbells.listen(bell, self) for bell in self._bells]
+        if self._doorbells.trouble is not None:
+            return
+        with contextlib.suppress(BrokerUnavailable):
+            for each in listening:
+                await heard(each, ORDER_SECONDS)
 
     def ignore(self) -> None:
         """No more."""
