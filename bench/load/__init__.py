@@ -51,16 +51,16 @@ def build(sources: Path = HERE, name: str = "load") -> Path:
 class Load:
     """The running process. Every method waits for its answer.
 
-    :param core: the only one it may run on.
+    :param cores: the only ones it may run on.
     """
 
-    def __init__(self, *, payload_bytes: int = 200, seed: int = 1, core: int | None = None) -> None:
+    def __init__(self, *, payload_bytes: int = 200, seed: int = 1, cores: Sequence[int] | None = None) -> None:
         self.payload_bytes = payload_bytes
         self._process = subprocess.Popen(
             [str(build())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        if core is not None:
-            os.sched_setaffinity(self._process.pid, {core})
+        if cores is not None:
+            os.sched_setaffinity(self._process.pid, cores)
         self.tell("payload", size=payload_bytes, seed=seed)
 
     def __enter__(self) -> Self:
