@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 
 # Debian packages the tests need, as `package` or `package=command`.
-TEST_PACKAGES := chromium nodejs=node npm curl jq openssl redis-server g++ pkg-config qt6-base-dev qt6-websockets-dev
+TEST_PACKAGES := chromium docker-compose nodejs=node npm curl jq openssl redis-server g++ pkg-config qt6-base-dev qt6-websockets-dev
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -105,10 +105,7 @@ class Registry:
 
     async def _after(self, pattern: Pattern, after: str) -> list[str]:
         """The next names that may match."""
-        prefix = pattern.prefix
-        start = f"({after}" if after and after >= prefix else f"[{prefix}" if prefix else "-"
-        # No name holds a byte as high as this.
-        stop = b"(" + prefix.encode() + b"\xff" if prefix else b"+"
+        start, stop = bounds(pattern, after)
         return await self._range(start, stop, SCAN_NAMES)
 
     async def _range(self, start: str, stop: str | bytes, count: int) -> list[str]:
@@ -133,3 +130,11 @@ class Registry:
                 )
             )
         return states
+
+
+def bounds(pattern: Pattern, after: str) -> tuple[str, bytes]:
+    """Between which names of a sorted set those lie that may match and come after one."""
+    prefix = pattern.prefix
+    start = f"({after}" if after and after >= prefix else f"[{prefix}" if prefix else "-"
+    # No name holds a byte as high as this.
+    return start, b"(" + prefix.encode() + b"\xff" if prefix else b"+"
