@@ -60,6 +60,7 @@ async def test_a_server_that_is_told_to_leave_does_so_in_good_order(
             await kept.send(head("POST", "/notify/a", {"Content-Length": "2"}) + b"hi")
             answer = await kept.answer()
             assert (answer.status, answer.json["subscribers"] > 0) == (200, True)
+            assert answer.headers["connection"] == "close", "the next one goes to another node"
             await kept.send(head("GET", "/ws", HANDSHAKE))
             assert (await kept.answer()).code == 50302
             last = clients[told.index(max(told, key=lambda message: message["after_ms"]))]
