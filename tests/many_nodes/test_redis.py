@@ -66,14 +66,15 @@ async def test_subscriber_connections_that_are_killed_again_and_again_lose_nothi
     assert not balance.ledger.refused
 
 
-async def test_what_rang_for_nobody_is_heard_though_nothing_follows() -> None:
+@pytest.mark.parametrize("connections", ["pubsub", "normal"])
+async def test_what_rang_for_nobody_is_heard_though_nothing_follows(connections: str) -> None:
     with RedisServer() as redis, fleet(*[redis.url] * 2) as nodes:
         async with load(nodes) as working:
             working.listen_everywhere(["quiet:*"], kinds=[ByToken, ByCommands])
             await working.joined()
             for number in range(5):
-                # Nobody is connected when these ring: to one that is known, and to a newborn one.
-                redis.cli("CLIENT", "KILL", "TYPE", "pubsub")
+                # Nobody hears these ring, or can look then: one that is known, and a newborn one.
+                redis.cli("CLIENT", "KILL", "TYPE", connections)
                 for channel in ("quiet:known", f"quiet:{number}"):
                     answer = await nodes.any().post("/notify", {"channel": channel, "message": "x"})
                     assert answer.status == 200, answer
