@@ -123,7 +123,9 @@ class Subscriptions:
 
     async def _join_all(self, pattern: PatternSubscription) -> list[Joined]:
         sink = pattern.sink
-        states = await self._broker.channels(pattern.pattern, "", self._pattern_limit + 1)
+        states = await self._broker.channels(
+            pattern.pattern, "", self._pattern_limit + 1, unborn=True
+        )
         known = [
             *(state.channel for state in states),
             # Where the client was, though its log may be lost: of that it must be told.

@@ -58,7 +58,6 @@ async def publish(node: Server, channel: str) -> None:
     assert answer.status == 200, answer
 
 
-@pytest.mark.xfail(reason="who joins its pattern between the two is not told of it")
 async def test_channel_that_is_announced_and_still_empty_comes_to_who_joins_its_pattern_then(
     two: tuple[Server, Server],
 ) -> None:

@@ -279,5 +279,7 @@ class RedisBroker:
             return None
         return await self._registry.state(channel)
 
-    async def channels(self, pattern: Pattern, after: str, limit: int) -> list[ChannelState]:
-        return await self._registry.channels(pattern, after, limit)
+    async def channels(
+        self, pattern: Pattern, after: str, limit: int, *, unborn: bool = False
+    ) -> list[ChannelState]:
+        return await self._registry.channels(pattern, after, limit, unborn=unborn)
