@@ -100,6 +100,11 @@ class Peer(ABC):
         """One request that publishes all of them in order, if there is such a thing."""
         return None
 
+    def probe(self) -> bytes | None:
+        """A request that is answered at once, by whatever status, and leaves the connection open;
+        ``None`` if there is none."""
+        return request("GET", "/bench-probe", b"")
+
 
 def lacks(*commands: str) -> str | None:
     """``no node``, if a command is not on the PATH; for :meth:`Peer.missing`."""

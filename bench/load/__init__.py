@@ -54,7 +54,9 @@ class Load:
     :param cores: the only ones it may run on.
     """
 
-    def __init__(self, *, payload_bytes: int = 200, seed: int = 1, cores: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, *, payload_bytes: int = 200, seed: int = 1, cores: Sequence[int] | None = None
+    ) -> None:
         self.payload_bytes = payload_bytes
         self._process = subprocess.Popen(
             [str(build())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
