@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -112,7 +113,8 @@ def accepts(port: int) -> bool:
 
 def free_port() -> int:
     """One that nobody listens on, outside of those the kernel gives to clients."""
-    for port in range(20000, 32000):
+    # By chance: another call may look for one just now.
+    for port in random.sample(range(12000, 32000), 100):
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -311,6 +311,15 @@ static size_t bring(Client *client, Stream *stream, const u8 *bytes, size_t size
     return taken;
 }
 
+/* How many of the last bytes are the beginning of the next message as well as of an aside. */
+static size_t undecided(Client *client, Group *group, size_t size) {
+    if (!group->aside.size) return 0;
+    size_t frame = stream_frame(&group->stream, client->place), begun = client->place - frame;
+    if (begun >= group->aside.size || begun > size) return 0;
+    bool same = memcmp(group->stream.data.bytes + frame, group->aside.bytes, begun) == 0;
+    return same ? begun : 0;
+}
+
 static size_t compare(Client *client, const u8 *bytes, size_t size) {
     Group *group = &groups[client->group];
     Stream *stream = &group->stream;
@@ -324,8 +333,10 @@ static size_t compare(Client *client, const u8 *bytes, size_t size) {
     size_t common = size < there ? size : there;
     if (memcmp(bytes, ours, common) == 0) {
         client->place += common;
+        size_t left = common == size ? undecided(client, group, size) : 0;
+        client->place -= left;
         advance(client, group);
-        return common;
+        return common - left;
     }
     size_t same = 0;
     while (bytes[same] == ours[same]) same++;

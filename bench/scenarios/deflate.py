@@ -76,4 +76,6 @@ def inflated(stream: bytes) -> Iterator[bytes]:
             at += extended
         payload = stream[at : at + size]
         at += size
-        yield zlib.decompress(payload + _FLUSHED, -15) if first & _RSV1 else payload
+        # Each is a part of a stream that has no end (RFC 7692 §7.2.2).
+        part = zlib.decompressobj(-15)
+        yield part.decompress(payload + _FLUSHED) if first & _RSV1 else payload
