@@ -85,8 +85,8 @@ def main(
     page = result.save(results)
     console.print(f"[green]✓[/green] written to {page} and {page.with_suffix('.json').name}")
     if "paced" in result.outcomes and not quick:
-        picture = draw(page.with_suffix(".json"))
-        console.print(f"[green]✓[/green] drawn in {picture}")
+        picture = draw(page.with_suffix(".json"), page.with_suffix(".svg"))
+        console.print(f"[green]✓[/green] drawn in {picture.name}")
     for case, wrong in result.wrong.items():
         for name, count in wrong.items():
             console.print(f"[red]✗[/red] {case}: {name} got {count:,} messages wrong")

@@ -93,7 +93,8 @@ def _panel(rows: list[Row], top: int, title: str, unit: str) -> tuple[str, int]:
         baseline = y + _BAR - 3
         parts += [
             f'<text x="{_LEFT - 8}" y="{baseline}" text-anchor="end">{escape(row.title)}</text>',
-            f'<rect class="{kind}" x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR}" rx="2"/>',
+            f'<rect class="{kind}" x="{_LEFT}" y="{y}" width="{width:.1f}" '
+            f'height="{_BAR}" rx="2"/>',
             f'<text x="{_LEFT + width + 6:.1f}" y="{baseline}">{value} {unit}</text>',
         ]
     return "\n".join(parts), _TOP + len(rows) * _ROW + 10

@@ -111,7 +111,7 @@ class Load:
         return opened
 
     def source(self, group: int, request: bytes) -> int:
-        """A request that publishes to the group, with a placeholder for each payload; its number."""
+        """A request that publishes to the group, a placeholder for each payload; its number."""
         return int(self.tell("source", group=group, request=request)["source"])
 
     def publisher(self, port: int, sources: Sequence[int], **options: Any) -> None:
@@ -210,7 +210,6 @@ def sources_of(load: Load, peer: Peer, group: int, channel: str, *, batch: int =
     """
     if not batch:
         return load.source(group, peer.publish(channel, load.placeholder))
-    # Payloads stand side by side in no peer's request: each is a run of its own.
     request = peer.publish_many(channel, [load.placeholder] * batch)
     if request is None:
         raise LookupError(f"{peer.name} publishes one at a time")

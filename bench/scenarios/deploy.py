@@ -9,9 +9,10 @@ from contextlib import contextmanager
 
 from bench import redis as redis_server
 from bench.case import Case, Cases, Figure, Side, Turn
+from bench.load import sources_of
 from bench.peers.notifier import NotifierPeer
 from bench.plan import Plan
-from bench.stage import CHANNEL, Stage, serving, sources_of, turn_of
+from bench.stage import CHANNEL, Stage, serving, turn_of
 
 BACK = Figure("back_seconds", "SIGTERM until all are back", "s", 1, 2)
 LOST = Figure("lost", "lost", "", 1, 0)
@@ -32,7 +33,7 @@ def cases(plan: Plan) -> Cases:
         f"{clients:,} clients of a node that drains in {drain} s, {PER_SECOND} messages a second",
         [] if missing else [_side(plan, clients, drain)],
         (BACK, LOST, AWAY, LATENCY),
-        rounds=2,
+        rounds=1 if plan.quick else 2,
         warm=False,
         absent={"redis": missing} if missing else {},
     )

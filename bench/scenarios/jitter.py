@@ -29,7 +29,7 @@ def cases(plan: Plan) -> Cases:
         f"{PER_SECOND} messages a second",
         [_side(plan, clients)],
         (REPLAY, DELIVERED, WORST, RETURNS, CPU),
-        rounds=2,
+        rounds=1 if plan.quick else 2,
         warm=False,
     )
 

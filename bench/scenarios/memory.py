@@ -38,16 +38,18 @@ STUCK_BYTES = 2000
 
 def cases(plan: Plan) -> Cases:
     present, absent = peers(plan.peers)
-    sockets = plan.sockets(5000)
+    sockets, rounds = plan.sockets(5000), 1 if plan.quick else ROUNDS
     yield Case(
         "idle",
         f"{sockets:,} idle sockets with Chrome's headers",
         [_side(peer, plan, sockets, _idle) for peer in present],
         (PER_CONNECTION,),
-        rounds=ROUNDS,
+        rounds=rounds,
         warm=False,
         absent=absent,
     )
+    if "notifier" not in plan.peers:
+        return
     ours = NotifierPeer("--stalled-seconds", "600")
     feeds = plan.sockets(2000)
     yield Case(
@@ -55,7 +57,7 @@ def cases(plan: Plan) -> Cases:
         f"{feeds:,} channels with a socket and {PUBLICATIONS_PER_FEED} publications each",
         [_side(ours, plan, feeds, _feeds)],
         (PER_FEED,),
-        rounds=ROUNDS,
+        rounds=rounds,
         warm=False,
     )
     stuck = plan.sockets(500)
@@ -64,7 +66,7 @@ def cases(plan: Plan) -> Cases:
         f"{stuck:,} sockets that read nothing of 20 MB",
         [_side(ours, plan, stuck, _stuck, payload_bytes=STUCK_BYTES)],
         (PER_STUCK,),
-        rounds=ROUNDS,
+        rounds=rounds,
         warm=False,
     )
 

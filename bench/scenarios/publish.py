@@ -31,6 +31,8 @@ Prepare = Callable[[Stage], None]
 
 
 def cases(plan: Plan) -> Cases:
+    if "notifier" not in plan.peers:
+        return
     yield Case(
         "post",
         "one POST at a time over keep-alive",
@@ -40,7 +42,7 @@ def cases(plan: Plan) -> Cases:
         ],
         FIGURES,
     )
-    brokers = [("memory", [])]
+    brokers: list[tuple[str, list[str]]] = [("memory", [])]
     absent = {}
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-sqlite-"))

@@ -7,11 +7,12 @@ from contextlib import ExitStack, contextmanager
 
 from bench import redis as redis_server
 from bench.case import Case, Cases, Side, Turn
+from bench.load import sources_of
 from bench.peers.notifier import PEER as NOTIFIER
 from bench.peers.notifier import NotifierPeer
 from bench.plan import Plan
 from bench.scenarios.fanout import CPU, FLAT_OUT, P50, P99, side
-from bench.stage import CHANNEL, Stage, serving, sources_of
+from bench.stage import CHANNEL, Stage, serving
 
 NODES = 3
 BATCH, BATCH_PUBLISHERS = 50, 2

@@ -1,4 +1,4 @@
-"""A server for the load to be tried on: it fans out, and does as it is told to with some messages."""
+"""A server to try the load on: it fans out, and does as it is told to with some messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from bench.load import server_frame
 from bench.peer import ACCEPT, Peer, Subscribing, request
 from bench.process import Running
-from tests.frames import PING, client_frame
+from tests.frames import PING
 
 # What a socket gets in place of a message: its number, the message's, the frame.
 Fault = Callable[[int, int, bytes], Iterable[bytes]]
@@ -25,20 +25,32 @@ def honest(socket: int, number: int, frame: bytes) -> Iterable[bytes]:
 class Crooked:
     """Counts what it hears from its sockets, too."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: Fault, welcome: bytes = b"") -> None:
         self.fault = fault
+        self.welcome = welcome
         self.port = 0
         self.published = 0
         self.heard = bytearray()
         self._sockets: list[asyncio.StreamWriter] = []
+        self._handling: set[asyncio.Task[None]] = set()
 
-    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._handle(reader, writer))
+        self._handling.add(task)
+        task.add_done_callback(self._handling.discard)
+
+    async def end(self) -> None:
+        for task in self._handling:
+            task.cancel()
+        await asyncio.gather(*self._handling, return_exceptions=True)
+
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 if head.startswith(b"GET"):
                     lines = ["HTTP/1.1 101 Switching Protocols", f"Sec-WebSocket-Accept: {ACCEPT}"]
-                    writer.write("\r\n".join([*lines, "", ""]).encode())
+                    writer.write("\r\n".join([*lines, "", ""]).encode() + self.welcome)
                     self._sockets.append(writer)
                     while data := await reader.read(65536):
                         self.heard += data
@@ -59,13 +71,19 @@ class Crooked:
 
 
 @asynccontextmanager
-async def crooked(fault: Fault) -> AsyncIterator[Crooked]:
-    """Serve on a free port."""
-    served = Crooked(fault)
-    server = await asyncio.start_server(served.handle, "127.0.0.1", 0)
+async def crooked(fault: Fault, welcome: bytes = b"") -> AsyncIterator[Crooked]:
+    """Serve on a free port.
+
+    :param welcome: what each socket is sent first.
+    """
+    served = Crooked(fault, welcome)
+    server = await asyncio.start_server(served.accept, "127.0.0.1", 0)
     served.port = server.sockets[0].getsockname()[1]
     async with server:
-        yield served
+        try:
+            yield served
+        finally:
+            await served.end()
 
 
 class CrookedPeer(Peer):
@@ -92,9 +110,10 @@ class CrookedPeer(Peer):
 
 
 class InPieces:
-    """Cuts what it sends anywhere, with pings and asides between messages; nothing is wrong with that."""
+    """Cuts what it sends anywhere, with pings and asides between messages, as a server may."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, asides: bool = True) -> None:
+        self._with_asides = asides
         self._chance = random.Random(seed)
         self._rest: dict[int, bytes] = {}
         self.pings = 0
@@ -104,7 +123,7 @@ class InPieces:
         if self._chance.random() < 0.3:
             self.pings += 1
             frame = bytes((0x80 | PING, 2)) + b"hi" + frame
-        if self._chance.random() < 0.3:
+        if self._with_asides and self._chance.random() < 0.3:
             self.asides += 1
             frame = server_frame(ASIDE) + frame
         data = self._rest.pop(socket, b"") + frame
@@ -114,6 +133,3 @@ class InPieces:
 
     def rest(self, socket: int) -> bytes:
         return self._rest.pop(socket, b"")
-
-
-ANSWERED = client_frame(ANSWER)
