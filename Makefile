@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 
 # Debian packages the tests need, as `package` or `package=command`.
-TEST_PACKAGES := chromium nodejs=node npm curl jq openssl redis-server g++ pkg-config qt6-base-dev qt6-websockets-dev
+TEST_PACKAGES := chromium docker-compose nodejs=node npm curl jq openssl redis-server g++ pkg-config qt6-base-dev qt6-websockets-dev
 
 # And the benchmark. (Nchan is measured where nginx has it: libnginx-mod-nchan; Centrifugo where Go is.)
 BENCH_PACKAGES := gcc=cc libc6-dev nodejs=node npm redis-server

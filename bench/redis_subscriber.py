@@ -91,17 +91,15 @@ def main() -> None:
     url = sys.argv[1]
     count = int(sys.argv[2]) if len(sys.argv) > 2 else 100_000
     pairs = int(sys.argv[3]) if len(sys.argv) > 3 else 10
-    print(
-        f"redis-py {redis.__version__}, hiredis {hiredis.__version__}, "
-        f"Python {sys.version.split()[0]}"
-    )
+    python = sys.version.split()[0]
+    print(f"redis-py {redis.__version__}, hiredis {hiredis.__version__}, Python {python}")
     print(f"{count} messages of {len(PAYLOAD)} bytes, {pairs} pairs; µs of CPU for each message")
     costs = [(cost(by_pubsub, url, count), cost(by_link, url, count)) for _ in range(pairs)]
     for name, values in zip(("PubSub", "Link"), zip(*costs, strict=True), strict=True):
         low, middle, high = min(values), statistics.median(values), max(values)
         print(f"{name:8} median {middle:5.2f}   ({low:.2f} to {high:.2f})")
     ratios = [a / b for a, b in costs]
-    middle, low, high = statistics.median(ratios), min(ratios), max(ratios)
+    low, middle, high = min(ratios), statistics.median(ratios), max(ratios)
     print(f"ratio    median {middle:5.1f}   ({low:.1f} to {high:.1f})")
 
 

@@ -119,6 +119,8 @@ class Handler(RequestHandler):
         """Finish with what is JSON already."""
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
+        if self.node.connections.draining:
+            self.set_header("Connection", "close")  # the next one goes to another node
         self.finish(text + b"\n")
 
     def options(self, *_: str) -> None:

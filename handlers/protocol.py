@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import sys
 from typing import Any
 
 from tornado.httputil import HTTPHeaders
@@ -49,6 +50,10 @@ class Protocol(WebSocketProtocol13):
     _lingering: asyncio.Task[None] | None = None
     _patience: asyncio.TimerHandle | None = None
     _frames = 0
+    # The first two bytes of the next frame, read or yet to come; and who reads frames just now.
+    _head: asyncio.Future[bytes] | None = None
+    _reading: asyncio.Task[None] | None = None
+    _listening = False
 
     def _write_frame(
         self, fin: bool, opcode: int, data: bytes, flags: int = 0
@@ -73,8 +78,55 @@ class Protocol(WebSocketProtocol13):
         try:
             await super()._accept_connection(handler)
         finally:
-            # Tornado forgets to when open() fails; told twice, the handler listens once.
-            self.handler.on_ws_connection_close(self.close_code, self.close_reason)
+            if not self._listening:
+                # Tornado forgets to when open() fails; told twice, the handler listens once.
+                self.handler.on_ws_connection_close(self.close_code, self.close_reason)
+
+    async def _receive_frame_loop(self) -> None:
+        """Begin to listen. Tornado would stay here for as long as the connection lives, with the
+        dozen coroutines that led here: most of what an idle connection costs (ADR 0007).
+        """
+        self._listening = True
+        self.handler.settled()  # type: ignore[attr-defined]
+        self._await_frame()
+
+    def _await_frame(self) -> None:
+        """Have a task read frames when there are any; until then nothing waits but the stream."""
+        assert self.stream is not None
+        try:
+            self._head = asyncio.ensure_future(self.stream.read_bytes(2))
+        except StreamClosedError:
+            self._ended()
+            return
+        self._head.add_done_callback(self._frame_came)
+
+    def _frame_came(self, head: asyncio.Future[bytes]) -> None:
+        self._reading = asyncio.create_task(self._receive_frames())
+
+    async def _receive_frames(self) -> None:
+        """Read frames for as long as there are any."""
+        try:
+            while True:
+                await self._receive_frame()
+                if self.client_terminated:
+                    break
+                assert self.stream is not None
+                self._head = asyncio.ensure_future(self.stream.read_bytes(2))
+                if not self._head.done():
+                    self._head.add_done_callback(self._frame_came)
+                    self._reading = None
+                    return
+        except (StreamClosedError, asyncio.CancelledError):
+            self._abort()
+        except Exception:  # noqa: BLE001
+            self.handler.log_exception(*sys.exc_info())
+            self._abort()
+        self._ended()
+
+    def _ended(self) -> None:
+        self._reading = None
+        self._abort()
+        self.handler.on_ws_connection_close(self.close_code, self.close_reason)
 
     async def _receive_frame(self) -> None:
         self._frames += 1
@@ -89,6 +141,9 @@ class Protocol(WebSocketProtocol13):
 
     async def _read_bytes(self, n: int) -> bytes:
         """A long payload piece by piece, each of them a sign of life."""
+        if self._head is not None:
+            head, self._head = self._head, None
+            return await head
         if n <= PIECE_BYTES:
             return await super()._read_bytes(n)
         data = bytearray()

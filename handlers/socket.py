@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import logging
@@ -21,6 +22,33 @@ from notifier.sink import Sink
 from notifier.wire.websocket import NATIVE, PING
 
 log = logging.getLogger("notifier.websocket")
+
+# What of the request is told where something fails later.
+_OF_THE_REQUEST = ("method", "path", "remote_ip")
+# Attributes of Tornado's handler that it has no use for once the stream is detached.
+_OF_THE_HANDSHAKE = frozenset(
+    {
+        "_auto_finish",
+        "_headers",
+        "_prepared_future",
+        "_reason",
+        "_transforms",
+        "_write_buffer",
+        "open_args",
+        "open_kwargs",
+        "path_args",
+        "path_kwargs",
+        "ui",
+        # Set to functions that refuse, on a connection that is no longer HTTP.
+        "finish",
+        "flush",
+        "redirect",
+        "set_cookie",
+        "set_header",
+        "set_status",
+        "write",
+    }
+)
 
 
 class Socket(WebSocketHandler):
@@ -112,6 +140,21 @@ class Socket(WebSocketHandler):
             remote=self.request.remote_ip,
             path=self.request.path,
         )
+
+    def settled(self) -> None:
+        """The protocol listens: what was needed for the handshake alone is let go of.
+
+        Headers, arguments, the HTTP connection and Tornado's state of a request are half of what an
+        idle connection would hold (ADR 0007).
+        """
+        asyncio.get_running_loop().call_soon(self._let_go)  # Tornado is not done with it yet
+
+    def _let_go(self) -> None:
+        request = vars(self.request)
+        self.request.__dict__ = {name: request[name] for name in _OF_THE_REQUEST}
+        self.__dict__ = {
+            name: value for name, value in vars(self).items() if name not in _OF_THE_HANDSHAKE
+        }
 
     def _make_sink(self, stream: TornadoStream) -> Sink:
         return self.node.connections.sink(stream, NATIVE, transport=self.transport)

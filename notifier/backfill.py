@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from notifier.brokers.base import Broker
 from notifier.counts import Counts
-from notifier.errands import Errands
+from notifier.errands import Errands, end
 from notifier.errors import BrokerUnavailable
 from notifier.feed import Feed
 from notifier.history import History
@@ -92,10 +92,8 @@ class Backfill:
 
     async def close(self) -> None:
         """End everything under way."""
-        tasks = list(self._flights.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, self._errands.close(), return_exceptions=True)
+        await end(self._flights.values())
+        await self._errands.close()
 
     async def _open(self, feed: Feed) -> None:
         async with self._turn(feed.channel):

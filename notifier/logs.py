@@ -14,7 +14,9 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Literal, TextIO
 
 # A longer value is cut: lines are read by people, and their length is up to strangers.
@@ -42,16 +44,24 @@ def event(
 
 
 def configure(
-    level: str, format: Literal["text", "json"] = "text", stream: TextIO | None = None
+    level: str,
+    format: Literal["text", "json"] = "text",
+    stream: TextIO | None = None,
+    *,
+    common: Mapping[str, object] = MappingProxyType({}),
 ) -> None:
     """Send every logger's records to ``stream`` (stderr), each formatted as one event.
 
     Replaces what was configured before. Tornado's and asyncio's records and Python's warnings
     take the same way.
+
+    :param common: fields that every line has, before its own.
     """
     out = sys.stderr if stream is None else stream
     handler = logging.StreamHandler(out)
-    formatter = JSONFormatter() if format == "json" else TextFormatter(colour=out.isatty())
+    formatter = (
+        JSONFormatter(common) if format == "json" else TextFormatter(common, colour=out.isatty())
+    )
     handler.setFormatter(formatter)
     root = logging.getLogger()
     for old in root.handlers[:]:
@@ -75,12 +85,15 @@ def escape(text: str) -> str:
 class TextFormatter(logging.Formatter):
     """``17:24:01.123 INFO  connection.opened remote=127.0.0.1``; times are local."""
 
-    def __init__(self, *, colour: bool = False) -> None:
+    def __init__(
+        self, common: Mapping[str, object] = MappingProxyType({}), *, colour: bool = False
+    ) -> None:
         super().__init__()
+        self._common = common
         self._colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
-        name, fields = _event_of(record)
+        name, fields = _event_of(record, self._common)
         moment = datetime.fromtimestamp(record.created)
         level = f"{'WARN' if record.levelname == 'WARNING' else escape(record.levelname):<5}"
         line = [
@@ -102,8 +115,12 @@ class TextFormatter(logging.Formatter):
 class JSONFormatter(logging.Formatter):
     """One object per line: time (RFC 3339, UTC), level, event, the fields, exception."""
 
+    def __init__(self, common: Mapping[str, object] = MappingProxyType({})) -> None:
+        super().__init__()
+        self._common = common
+
     def format(self, record: logging.LogRecord) -> str:
-        name, fields = _event_of(record)
+        name, fields = _event_of(record, self._common)
         moment = datetime.fromtimestamp(record.created, UTC)
         line: dict[str, Any] = {
             "time": f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z",
@@ -120,12 +137,14 @@ class JSONFormatter(logging.Formatter):
         return json.dumps(line, default=lambda value: _cut(str(value)))
 
 
-def _event_of(record: logging.LogRecord) -> tuple[str, dict[str, object]]:
+def _event_of(
+    record: logging.LogRecord, common: Mapping[str, object]
+) -> tuple[str, dict[str, object]]:
     fields = getattr(record, "fields", None)
     if isinstance(fields, dict):
-        return record.getMessage(), fields
+        return record.getMessage(), {**common, **fields}
     # Somebody else's record, such as Tornado's: its logger is the event.
-    return record.name, {"message": record.getMessage()}
+    return record.name, {**common, "message": record.getMessage()}
 
 
 def _traces(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:

@@ -304,6 +304,9 @@ def unknown_field(field: str, name: str, known: Mapping[str, Any] | frozenset[st
 
 # --- in a channel ----------------------------------------------------------------------------
 
+# What the objects around a publication's body are reckoned at where memory is bounded.
+OBJECT_BYTES = 400
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
@@ -318,6 +321,11 @@ class Draft:
     body: bytes
     key: str | None = None
     expires_ms: int | None = None
+
+    @property
+    def size(self) -> int:
+        """What its publication will be reckoned at."""
+        return len(self.body) + OBJECT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +347,7 @@ class Publication:
     @property
     def size(self) -> int:
         """Bytes it is reckoned at where memory is bounded: its body and the objects around it."""
-        return len(self.body) + 400
+        return len(self.body) + OBJECT_BYTES
 
     def expired(self, now_ms: int) -> bool:
         return self.expires_ms is not None and self.expires_ms <= now_ms

@@ -123,7 +123,9 @@ class Subscriptions:
 
     async def _join_all(self, pattern: PatternSubscription) -> list[Joined]:
         sink = pattern.sink
-        states = await self._broker.channels(pattern.pattern, "", self._pattern_limit + 1)
+        states = await self._broker.channels(
+            pattern.pattern, "", self._pattern_limit + 1, unborn=True
+        )
         known = [
             *(state.channel for state in states),
             # Where the client was, though its log may be lost: of that it must be told.
@@ -242,6 +244,10 @@ class Subscriptions:
         newborn = []
         for pattern in self._patterns.matching(channel):
             if pattern.full or channel in self._hub.of(pattern.sink):
+                continue
+            if _was_there(pattern.start_of.places.get(channel), head):
+                # News to this node alone: its client goes on where it was.
+                self._errands.run(self._follow(pattern, channel, pattern.start_of(channel)))
                 continue
             try:
                 self._check_pattern_room(pattern.sink)
@@ -391,6 +397,16 @@ class Subscriptions:
     async def close(self) -> None:
         """End everything under way."""
         await self._errands.close()
+
+
+def _was_there(had: Position | None, head: Position | None) -> bool:
+    """Whether a client has heard more of the newborn log than its beginning."""
+    return (
+        had is not None
+        and head is not None
+        and had.epoch == head.epoch
+        and had.offset > head.offset
+    )
 
 
 def _gap_at_birth(channel: str, had: Position | None, head: Position | None) -> Gap | None:

@@ -24,7 +24,7 @@ from notifier.node import Node, wall_clock_ms
 from notifier.notification import Notification
 from tests.account import Account, RecordingBroker
 from tests.frames import CLOSE, PING, PONG, Frame, client_frame
-from tests.handlers.serving import RawSocket, open_stream
+from tests.handlers.serving import UNHURRIED, RawSocket, open_stream
 
 # Far above what anything here takes on a slow machine: who waits longer waits for nothing.
 PATIENCE = 60.0
@@ -59,7 +59,7 @@ class Service:
 @asynccontextmanager
 async def serving(*, send_buffer: int | None = None, **settings: Any) -> AsyncIterator[Service]:
     """Serve on a free port; ``send_buffer`` is the kernel's for each accepted socket."""
-    chosen = Settings(**settings)
+    chosen = Settings(**{**UNHURRIED, **settings})
     namespaces = chosen.channel_namespaces()
     broker = RecordingBroker(
         namespaces,

@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -45,6 +46,21 @@ def test_text_line_has_time_level_event_and_fields() -> None:
         r"\d\d:\d\d:\d\d\.\d{3} INFO  connection\.opened remote=127\.0\.0\.1 transport=ws n=3\n",
         out.getvalue(),
     )
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_common_fields_stand_in_every_line_before_its_own(format: Literal["text", "json"]) -> None:
+    out = io.StringIO()
+    logs.configure("info", format, out, common={"worker": 2})
+    logs.event(log, logging.INFO, "x", n=1)
+    logging.getLogger("tornado.general").warning("theirs")
+    ours, theirs = out.getvalue().splitlines()
+    if format == "text":
+        assert ours.endswith("INFO  x worker=2 n=1")
+        assert theirs.endswith("WARN  tornado.general worker=2 message=theirs")
+    else:
+        assert list(json.loads(ours).items())[2:] == [("event", "x"), ("worker", 2), ("n", 1)]
+        assert json.loads(theirs)["worker"] == 2
 
 
 def test_value_is_quoted_only_when_needed() -> None:

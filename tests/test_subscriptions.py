@@ -13,6 +13,7 @@ from notifier.errors import (
     TooManySubscriptions,
 )
 from notifier.listener import Joined, Listener
+from notifier.notification import Position
 from notifier.wire.resume import All, Starts, starts
 from tests.nodebench import Bench, FakeConnection
 
@@ -251,6 +252,25 @@ def test_channel_born_anew_while_its_pattern_is_joined_has_a_gap_before_it(bench
     assert joined.gap is not None
     assert (str(joined.gap.after), joined.gap.before) == ("lost:7", first)
     assert connection.told() == [("b:1", "new")]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_birth_that_is_heard_of_late_takes_nobody_back_to_the_beginning(
+    bench: Bench, steps: int
+) -> None:
+    for message in ("one", "two", "three"):
+        place = bench.publish(message, "b:1").position
+    connection = bench.connect()
+    token = f"b:1={place.epoch}:2;t=1"
+    bench.follow(connection, "b:*", starts(token, ["b:*"], now_ms=1000))
+    for _ in range(steps):
+        bench.loop.step()
+    # A broker of many nodes tells of it when this one hears again.
+    bench.node._subscriptions.born("b:1", Position(place.epoch, 0))
+    bench.loop.run()
+    (joined,) = connection.joined
+    assert (joined.position, joined.gap) == (Position(place.epoch, 2), None)
+    assert connection.told() == [("b:1", "three")]
 
 
 def test_channel_unsubscribed_by_name_goes_on_by_the_pattern(bench: Bench) -> None:

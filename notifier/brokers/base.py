@@ -160,5 +160,11 @@ class Broker(Protocol):
     async def channel(self, channel: str) -> ChannelState | None:
         """``None``: never published to, forgotten, or ephemeral."""
 
-    async def channels(self, pattern: Pattern, after: str, limit: int) -> Sequence[ChannelState]:
-        """Channels that match, in the order of their names' code points, after a name ("": all)."""
+    async def channels(
+        self, pattern: Pattern, after: str, limit: int, *, unborn: bool = False
+    ) -> Sequence[ChannelState]:
+        """Channels that match, in the order of their names' code points, after a name ("": all).
+
+        :param unborn: also those whose watchers have been asked already, though their first
+            publication is yet to be stored.
+        """

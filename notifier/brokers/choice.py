@@ -45,7 +45,7 @@ def backing_of(
             # Imported where it is wanted: a process alone need not load redis-py.
             from notifier.brokers.redis.broker import RedisBroker
 
-            broker = RedisBroker(
+            redis = RedisBroker(
                 RedisURL.parse(settings.broker),
                 namespaces,
                 node=new_node_id(),
@@ -58,7 +58,7 @@ def backing_of(
                 idempotency_ttl=settings.idempotency_ttl,
                 now_ms=now_ms,
             )
-            return broker, Alone()
+            return redis, redis.fleet
         case _:
             raise AssertionError(f"{settings.broker} is no setting's value")
     return broker, Alone()

@@ -8,9 +8,11 @@ import string
 # An offset counter outlives its channel's history by this (DESIGN promise: 30 days at least).
 COUNTER_SECONDS = 30 * 86400
 
-_ALPHABET = string.ascii_letters + string.digits
+_ALPHABET = (string.ascii_letters + string.digits).encode()
+# From a random byte to a letter; some come a little more often, which costs half a bit in all.
+_LETTER = bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in range(256))
 
 
 def new_epoch() -> str:
     """A tag no other log has: 8 letters and digits, 47 random bits."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(8))
+    return secrets.token_bytes(8).translate(_LETTER).decode()

@@ -264,7 +264,9 @@ class MemoryBroker:
         head = Position(log.epoch, log.head)
         return ChannelState(channel, head, len(log.publications), log.size, newest)
 
-    async def channels(self, pattern: Pattern, after: str, limit: int) -> list[ChannelState]:
+    async def channels(
+        self, pattern: Pattern, after: str, limit: int, *, unborn: bool = False
+    ) -> list[ChannelState]:
         found: list[ChannelState] = []
         prefix = pattern.prefix
         while len(found) < limit:

@@ -17,6 +17,7 @@ _COMMANDS = {
     "history": "notifier.cli.history",
     "channels": "notifier.cli.channels",
     "presence": "notifier.cli.presence",
+    "nodes": "notifier.cli.nodes",
     "config": "notifier.cli.config",
     "bench": "notifier.cli.bench",
     "version": "notifier.cli.version",

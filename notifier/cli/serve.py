@@ -42,13 +42,18 @@ def _greet(url: str) -> None:
             "notifier serve --broker sqlite:notifier.db",
             "with a history that outlives the process",
         ),
+        (
+            "notifier serve --workers auto --broker redis://localhost",
+            "on every core; Redis joins them, and other machines",
+        ),
         ("NOTIFIER_HISTORY_TTL=2d notifier serve", "a setting from the environment"),
         ("notifier serve --config notifier.toml", "settings from a file"),
     ],
     notes="A flag wins over the environment (NOTIFIER_PORT and so on), that over the file. "
     "Durations are seconds or such as 10m, 1h30m; sizes are bytes or such as 64MiB. On SIGTERM or "
-    "Ctrl-C the server sends its clients away in good order and exits 0; when it cannot start it "
-    "exits 1, and 2 for settings that can't be used.",
+    "Ctrl-C the server sends its clients away in good order and exits 0; the second time it stops "
+    "at once. When it cannot start it exits 1, and 2 for settings that can't be used. Each worker "
+    "is a whole node, with limits of its own; one that falls is started again.",
 )
 @with_settings
 def command(config: Path | None, **flags: Any) -> None:
@@ -62,14 +67,10 @@ def command(config: Path | None, **flags: Any) -> None:
         logs.event(_log, logging.WARNING, "config.unknown_variable", variable=name, **facts)
 
     # Late, since it brings Tornado: help and bad settings need not wait for it.
-    from notifier.brokers.base import CannotOpen
-    from notifier.server import run
+    from notifier.server import CannotServe, run
 
     try:
         code = run(loaded.settings, greet=_greet)
-    except CannotOpen as error:
+    except CannotServe as error:
         raise fail(Exit.REFUSED, str(error)) from None
-    except OSError as error:
-        address = f"{loaded.settings.host}:{loaded.settings.port}"
-        raise fail(Exit.REFUSED, f"cannot serve on {address}: {error.strerror or error}") from None
     raise click.exceptions.Exit(code)

@@ -14,7 +14,7 @@ from notifier.cli.terminal import Exit, fail
 from notifier.config import Loaded, Settings, SettingsError, load
 from notifier.config.settings import flag_name, group_of
 from notifier.config.sources import CONFIG_VARIABLE, DEFAULT_FILE
-from notifier.config.values import DURATION, FROM_JSON, SIZE, is_list, is_switch, write_value
+from notifier.config.values import AUTO, DURATION, FROM_JSON, SIZE, is_list, is_switch, write_value
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,6 +74,8 @@ def metavar(field: FieldInfo) -> str:
         return "DURATION"
     if SIZE in field.metadata:
         return "SIZE"
+    if AUTO in field.metadata:
+        return "N|auto"
     if is_list(field):
         return "NAME,…"
     if FROM_JSON in field.metadata:

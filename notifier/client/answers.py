@@ -97,7 +97,7 @@ class Channel:
     :param publications: how many its history holds.
     :param size: bytes they take.
     :param time: of the newest.
-    :param subscribers: connections to the answering node that follow it.
+    :param subscribers: connections that follow it, to whichever node.
     """
 
     name: str
@@ -127,16 +127,18 @@ class Member:
     :param connection: what the server calls it.
     :param transport: ``websocket``, ``events``, ``stream`` or ``raw``.
     :param since: when it began to.
+    :param node: the id of the node it is connected to.
     """
 
     connection: str
     transport: str
     since: datetime
+    node: str
 
     @classmethod
     def of(cls, answer: Mapping[str, Any]) -> Member:
         since = datetime.fromisoformat(answer["since"])
-        return cls(answer["connection"], answer["transport"], since)
+        return cls(answer["connection"], answer["transport"], since, answer["node"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,4 +159,40 @@ class Presence:
             channel=answer["channel"],
             count=answer["count"],
             members=None if members is None else tuple(Member.of(one) for one in members),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One of the server processes that are one service.
+
+    :param host: the name of its machine.
+    :param started: when its process began.
+    :param connections: clients.
+    :param subscriptions: what they follow, each counted; ``channels``: the channels that is.
+    :param reason: why it should get no new clients; ``None`` when it should.
+    """
+
+    id: str
+    host: str
+    port: int
+    version: str
+    started: datetime
+    connections: int
+    subscriptions: int
+    channels: int
+    reason: str | None
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> Node:
+        return cls(
+            id=answer["node"],
+            host=answer["host"],
+            port=answer["port"],
+            version=answer["version"],
+            started=datetime.fromisoformat(answer["started"]),
+            connections=answer["connections"],
+            subscriptions=answer["subscriptions"],
+            channels=answer["channels"],
+            reason=answer["reason"],
         )

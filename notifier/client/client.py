@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
-from notifier.client.answers import Channel, Page, Presence, Receipt, Summary
+from notifier.client.answers import Channel, Node, Page, Presence, Receipt, Summary
 from notifier.client.failures import UNREADABLE, BadAnswer
 from notifier.client.notification import Change, Gap, Notification
 from notifier.client.publisher import Lines, Publisher, new_id
@@ -199,6 +199,11 @@ class Client:
         """Who is on a channel."""
         answer = await self._requests.get("channels", channel, "presence")
         return _read(answer, Presence.of)
+
+    async def nodes(self) -> list[Node]:
+        """The nodes of the service, the oldest first."""
+        answer = await self._requests.get("nodes")
+        return _read(answer, lambda found: [Node.of(one) for one in found["nodes"]])
 
 
 def _read(answer: Answer, read: Callable[[Any], T]) -> T:

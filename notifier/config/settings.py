@@ -34,6 +34,7 @@ from notifier.config.values import (
     NamespaceName,
     Origins,
     Size,
+    Workers,
     is_switch,
 )
 
@@ -48,6 +49,8 @@ _BROKERS = {
     "redis+cluster": "redis+cluster://HOST",
     "rediss": "rediss:// and so on, with TLS",
 }
+
+_OF_ONE_PROCESS = frozenset({"memory", "sqlite"})
 
 _KiB, _MiB = 1024, 1024 * 1024
 _DAY = 86400.0
@@ -149,6 +152,15 @@ class Settings(BaseSettings):
         le=10,
     )
 
+    workers: Workers = _setting(
+        "Workers",
+        1,
+        "Processes that serve, each a node of its own on the same port; auto or 0 is one for each "
+        "core. More than one need a broker they can share.",
+        ge=0,
+        le=256,
+    )
+
     history_size: int = _setting(
         "History",
         256,
@@ -163,7 +175,7 @@ class Settings(BaseSettings):
         "History",
         64 * _MiB,
         "Memory, or disk, for the history of all channels; the least recently used are trimmed "
-        "first.",
+        "first. Not in Redis: there, maxmemory bounds it.",
         ge=0,
     )
     idempotency_ttl: Duration = _setting(
@@ -226,16 +238,23 @@ class Settings(BaseSettings):
         "Limits", 1000, "Channels that patterns may bring to one connection.", ge=1
     )
     max_connections: int = _setting(
-        "Limits", 15_000, "Clients connected to this node: WebSockets and streams.", ge=1
+        "Limits",
+        15_000,
+        "Clients connected to this node: WebSockets and streams. Each worker is one.",
+        ge=1,
     )
     max_channels: int = _setting("Limits", 100_000, "Channels the broker keeps.", ge=1)
     max_idempotency_keys: int = _setting(
-        "Limits", 200_000, "Idempotency keys remembered; the oldest are forgotten first.", ge=1
+        "Limits",
+        200_000,
+        "Idempotency keys remembered; the oldest are forgotten first. Not in Redis.",
+        ge=1,
     )
     max_unwritten_bytes: Size = _setting(
         "Limits",
         16 * _MiB,
-        "Publications that may wait for the broker's disk; more are refused for the moment.",
+        "Publications that may wait for the broker's disk, or for Redis; more are refused for the "
+        "moment.",
         ge=1,
     )
     max_batch: int = _setting("Limits", 1000, "Notifications in one array.", ge=1)
@@ -338,6 +357,17 @@ class Settings(BaseSettings):
                 "Redis"
             )
         return replicas
+
+    @field_validator("workers")
+    @classmethod
+    def _shared_broker(cls, workers: int, info: ValidationInfo) -> int:
+        scheme, _, _ = info.data.get("broker", "").partition(":")
+        if workers != 1 and scheme in _OF_ONE_PROCESS:
+            raise ValueError(
+                f"workers need a broker they can share, such as redis://HOST; {scheme}: lives in "
+                "one process"
+            )
+        return workers
 
     def channel_namespaces(self) -> Namespaces:
         """The namespaces, each with what it does not set itself taken from the node."""

@@ -30,6 +30,10 @@ def _size(value: object) -> object:
     return parse_size(value) if isinstance(value, str) else value
 
 
+def _or_auto(value: object) -> object:
+    return 0 if value == "auto" else value
+
+
 def _separated(value: object) -> object:
     """A list; names in text are separated by commas."""
     if isinstance(value, str):
@@ -109,6 +113,7 @@ class HoldsPassword:
 
 DURATION = BeforeValidator(_duration)
 SIZE = BeforeValidator(_size)
+AUTO = BeforeValidator(_or_auto)
 _LIST = BeforeValidator(_separated)
 
 _WITH_PASSWORD = HoldsPassword()
@@ -116,6 +121,7 @@ _WITH_PASSWORD = HoldsPassword()
 BrokerURL = Annotated[str, _WITH_PASSWORD]
 Duration = Annotated[float, DURATION]
 Size = Annotated[int, SIZE]
+Workers = Annotated[int, AUTO]
 HostNames = Annotated[tuple[Annotated[str, AfterValidator(_host_name)], ...], _LIST]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], _LIST]
 NamespaceName = Annotated[str, AfterValidator(_namespace_name)]
@@ -138,6 +144,8 @@ def kind_of(field: FieldInfo) -> str:
         return "a number of seconds, or a duration such as 10m or 1h30m"
     if SIZE in field.metadata:
         return "a number of bytes, or a size such as 64MiB"
+    if AUTO in field.metadata:
+        return "a whole number, or auto"
     if is_list(field):
         return "a list of names"
     if FROM_JSON in field.metadata:

@@ -38,7 +38,7 @@ NAMESPACES = Namespaces(
         "live": Namespace(history_size=0),
     },
 )
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 30.0
 T = TypeVar("T")
 
 

@@ -258,7 +258,7 @@ class FleetContract(LoneContract):
             assert await followed(after="b:2") == ["b:3", "dark:1", "zß", "ä"]
             assert await followed(after="b:2", limit=2) == ["b:3", "dark:1"]
             assert await followed("b:*", after="b:1", limit=1) == ["b:2"]
-            assert await followed("none") == []
+            assert await followed("none*") == []
             one.leave("b:2")
             await becomes(lambda: followed("b:*"), ["b:1", "b:3"])
             assert await followed("b:*", crew=one) == ["b:0", "b:1", "b:3"]
@@ -300,9 +300,14 @@ class FleetContract(LoneContract):
             assert not await three.fleet.order(Disconnect("c")), "nobody waits for it"
 
 
-def view(crew: FakeCrew, channel: str) -> dict[str, Attendance] | None:
-    """Who is elsewhere, by all that the crew was told."""
-    there: dict[str, Attendance] | None = None
+def view(
+    crew: FakeCrew, channel: str, *, here: dict[str, Attendance] | None = None
+) -> dict[str, Attendance] | None:
+    """Who is elsewhere, by all that the crew was told.
+
+    :param here: before that.
+    """
+    there = None if here is None else dict(here)
     for told in crew.told:
         match told:
             case ("gathered", name, others) if name == channel:

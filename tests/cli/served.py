@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-PATIENCE = 60.0
+PATIENCE = 30.0  # less than what a client takes to doubt a silent connection
 
 
 class Service:

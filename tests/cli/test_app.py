@@ -18,6 +18,7 @@ COMMANDS = [
     ["history"],
     ["channels"],
     ["presence"],
+    ["nodes"],
     ["config"],
     ["config", "show"],
     ["config", "check"],

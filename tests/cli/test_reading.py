@@ -1,4 +1,4 @@
-"""``history``, ``channels`` and ``presence``."""
+"""``history``, ``channels``, ``presence`` and ``nodes``."""
 
 from __future__ import annotations
 
@@ -109,7 +109,27 @@ def test_presence_is_shown(notifier: Run, start: Start, service: Service) -> Non
     assert "code 40402" in notifier("presence", "nobody", "--url", service.url).stderr
 
 
-@pytest.mark.parametrize("command", [["history", "a"], ["channels"], ["presence", "a"]])
+def test_nodes_are_listed(notifier: Run, service: Service) -> None:
+    done = notifier("nodes", "--url", service.url)
+    head, row = done.stdout.splitlines()
+    assert head.split() == [
+        "node",
+        "address",
+        "connections",
+        "subscriptions",
+        "channels",
+        "since",
+        "version",
+        "state",
+    ]
+    assert row.split()[-1] == "ready" and f":{service.port}" in row.split()[1]
+    done = notifier("nodes", "--json", "--url", service.url)
+    found = json.loads(done.stdout)
+    assert (found["port"], found["reason"]) == (service.port, None)
+    assert found["started"].endswith("Z")
+
+
+@pytest.mark.parametrize("command", [["history", "a"], ["channels"], ["presence", "a"], ["nodes"]])
 def test_no_server_exits_3(notifier: Run, command: list[str]) -> None:
     done = notifier(*command, "--url", "http://127.0.0.1:1")
     assert done.returncode == 3

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -40,6 +42,9 @@ class Serving:
 
 
 Serve = Callable[..., AbstractContextManager[Serving]]
+
+# Redis is not there; a node serves nevertheless, and says what is wrong when it is asked.
+TWO = ("--workers", "2", "--broker", "redis://127.0.0.1:1", "--drain-seconds", "0")
 
 
 @pytest.fixture
@@ -145,3 +150,93 @@ def test_terminal_is_told_what_to_do_next(environment: dict[str, str], tmp_path:
 def test_too_few_open_files_are_told(serve: Serve) -> None:
     with serve("--max-connections", "1000000000") as serving:
         assert any("server.few_files" in line for line in serving.lines)
+
+
+def test_workers_share_a_port_and_each_line_says_whose_it_is(serve: Serve) -> None:
+    with serve(*TWO, "--log-format", "json") as running:
+        assert running.process.stderr is not None
+        while "supervisor.ready" not in running.lines[-1]:
+            running.lines.append(next(running.process.stderr))
+        lines = "".join(running.lines) + running.stop()
+    events = [json.loads(line) for line in lines.splitlines()]
+    listening = [event for event in events if event["event"] == "server.listening"]
+    assert sorted(event["worker"] for event in listening) == [1, 2]
+    (ready,) = [event for event in events if event["event"] == "supervisor.ready"]
+    assert {event["url"] for event in listening} == {ready["url"]}
+    assert "worker" not in ready
+    stopped = [event["worker"] for event in events if event["event"] == "server.stopped"]
+    assert sorted(stopped) == [1, 2]
+
+
+def test_terminal_is_greeted_once_whatever_the_workers(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "notifier", "serve", "--port", "0", *TWO]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=follower) as process:
+        os.close(follower)
+        said = b""
+        while b"Ctrl-C" not in said:
+            said += os.read(leader, 4096)
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(OSError):  # a terminal that nobody holds open any more
+            while data := os.read(leader, 4096):
+                said += data
+        assert process.wait(20) == 0
+    os.close(leader)
+    assert said.count(b"curl -d") == 1
+
+
+def test_one_worker_has_no_supervisor(serve: Serve) -> None:
+    with serve("--workers", "1") as running:
+        assert "worker" not in "".join(running.lines)
+        children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children")
+        assert children.read_text() == ""
+        running.stop()
+
+
+@pytest.mark.parametrize("broker", ["memory:", "sqlite:notifier.db"])
+@pytest.mark.parametrize("workers", ["2", "auto"])
+def test_workers_on_a_broker_of_one_process_are_refused(
+    notifier: Run, tmp_path: Path, broker: str, workers: str
+) -> None:
+    done = notifier("serve", "--workers", workers, "--broker", broker)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: --workers {workers}: workers need a broker they can share, such as redis://HOST; "
+        f"{broker.split(':')[0]}: lives in one process\n"
+    )
+    (tmp_path / "bad.toml").write_text(f'broker = "{broker}"\nworkers = "{workers}"')
+    checked = notifier("config", "check", "bad.toml")
+    assert checked.returncode == 2
+    assert f'workers = "{workers}" in bad.toml: workers need a broker' in checked.stderr
+
+
+def test_port_that_others_have_is_told_in_one_line_though_workers_could_share_it(
+    serve: Serve, notifier: Run
+) -> None:
+    with serve(*TWO) as running:
+        port = running.lines[-1].rpartition(":")[2].strip()
+        done = notifier("serve", *TWO, "--port", port)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"error: cannot serve on 127.0.0.1:{port}: Address already in use\n"
+        running.stop()
+
+
+@pytest.mark.parametrize("host", ["localhost", "0.0.0.0"])
+def test_workers_listen_on_any_kind_of_address(serve: Serve, host: str) -> None:
+    with serve(*TWO, "--host", host) as running:
+        port = running.lines[-1].rpartition(":")[2].strip()
+        with urlopen(f"http://127.0.0.1:{port}/health/live", timeout=20) as answer:
+            assert answer.status == 200
+        running.stop()
+
+
+def test_workers_that_cannot_start_are_told_of_in_one_sentence(notifier: Run) -> None:
+    broker = "rediss://127.0.0.1:1?ssl_ca_certs=missing.pem"
+    done = notifier("serve", "--port", "0", "--workers", "2", "--broker", broker)
+    assert done.returncode == 1
+    *log, sentence = done.stderr.splitlines()
+    assert sentence == "error: TLS to Redis: [Errno 2] No such file or directory"
+    assert [line.split()[2] for line in log].count("worker.started") == 2
+    assert not any("Traceback" in line for line in log)

@@ -253,7 +253,7 @@ def test_all_of_a_command_ends_with_us(
     fifo = tmp_path / "alive"
     os.mkfifo(fifo)
     # The pipe is at its end when the last that has it open has ended.
-    script = "exec 3> alive; (echo begun >&3; sleep 60; echo late >&3); echo later >&3"
+    script = "exec 3> alive; (echo begun >&3; sleep 90; echo late >&3); echo later >&3"
     arguments = ("subscribe", "steps", "--since", "all", "--exec", script)
     with start(*arguments, "--url", service.url) as running, fifo.open() as alive:
         assert alive.readline() == "begun\n"
@@ -321,7 +321,7 @@ def test_command_that_was_not_over_is_run_again(
     """Killed outright, or asked to stop: what was begun is not taken for done."""
     for number in range(3):
         service.publish("again", str(number))
-    script = 'echo $NOTIFIER_MESSAGE >> log; test "$NOTIFIER_MESSAGE" != 1 || exec sleep 60'
+    script = 'echo $NOTIFIER_MESSAGE >> log; test "$NOTIFIER_MESSAGE" != 1 || exec sleep 90'
     log = tmp_path / "log"
     arguments = ("subscribe", "again", "--since", "all", "--state", "st", "--url", service.url)
     with start(*arguments, "--exec", script) as running:

@@ -13,6 +13,7 @@ from notifier.client import (
     BadAnswer,
     Client,
     Member,
+    Node,
     NotifierError,
     Unreachable,
 )
@@ -213,6 +214,9 @@ async def test_presence_tells_who_is_there() -> None:
         assert presence.members is not None
         (member,) = presence.members
         assert isinstance(member, Member) and member.transport == "websocket"
+        (node,) = await client.nodes()
+        assert isinstance(node, Node) and node.id == member.node == server.node.id
+        assert (node.port, node.subscriptions, node.reason) == (server.port, 1, None)
         assert member.since.utcoffset() is not None
         await client.publish("alerts", "m")
         hidden = await client.presence("alerts")

@@ -124,6 +124,15 @@ def test_bad_value_names_source_value_and_rule(monkeypatch: pytest.MonkeyPatch) 
         ("broker", "sqlite:///notifier.db", "such as sqlite:notifier.db"),
         ("broker", "sqlite::memory:", "such as sqlite:notifier.db"),
         ("broker", "memory", "no broker of this kind"),
+        (
+            "workers",
+            "2",
+            "need a broker they can share, such as redis://HOST; memory: lives in one",
+        ),
+        ("workers", "auto", "need a broker they can share"),
+        ("workers", "0", "need a broker they can share"),
+        ("workers", "many", "must be a whole number, or auto"),
+        ("workers", "-1", "must be greater than or equal to 0"),
         ("port", "eighty", "must be a whole number"),
         ("port", "1.5", "must be a whole number"),
         ("port", "-1", "must be greater than or equal to 0"),
@@ -158,6 +167,11 @@ def test_bad_value_is_refused_with_its_rule(key: str, text: str, rule: str) -> N
     assert flag_name(key) in problem
 
 
+@pytest.mark.parametrize(("text", "workers"), [("auto", 0), ("0", 0), ("1", 1), ("16", 16)])
+def test_workers_are_a_number_or_one_for_each_core(text: str, workers: int) -> None:
+    assert load({"workers": text, "broker": "redis://h"}).settings.workers == workers
+
+
 def test_truth_is_no_number_in_the_file() -> None:
     Path("notifier.toml").write_text("port = true\nping_interval = nan\nhistory_ttl = inf")
     assert len(problems()) == 3
@@ -171,6 +185,7 @@ def test_every_setting_is_read_from_the_environment(monkeypatch: pytest.MonkeyPa
         "allowed_origins": "https://A.example:443,http://[::1]:8080/",
         "namespaces": '{"audit": {"history_size": 9, "history_ttl": "1m"}}',
         "presence": "true",
+        "workers": "1",  # more need another broker
         "log_level": "error",
         "log_format": "json",
         "max_header_bytes": "2KiB",

@@ -25,7 +25,8 @@ from tests.processes import server_process
 
 REACTIONS = blocks(read("how-to/react-with-a-script.md"))
 COMMANDS = [b.text for b in REACTIONS if b.text.startswith("notifier subscribe")]
-SYSTEMD = blocks(read("how-to/systemd.md"))
+SYSTEMD = [block for block in blocks(read("how-to/systemd.md")) if block.heading != "Many nodes"]
+MANY = [block for block in blocks(read("how-to/systemd.md")) if block.heading == "Many nodes"]
 (UNIT,) = (block.text for block in SYSTEMD if block.language == "ini")
 
 
@@ -141,3 +142,8 @@ def test_the_unit_fits_the_settings_beside_it(tmp_path: Path) -> None:
     with server_process("--config", str(file)) as server:
         notify(server.port, "alerts", message="under systemd")
         assert (tmp_path / "notifier.db").exists()
+
+
+def test_settings_of_many_nodes_are_understood() -> None:
+    (toml,) = (block.text for block in MANY if block.language == "toml")
+    assert Settings(**tomllib.loads(toml)).broker.startswith("redis://")

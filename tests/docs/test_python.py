@@ -43,7 +43,13 @@ def test_every_public_name_is_documented(name: str) -> None:
 def test_every_argument_is_documented() -> None:
     client = notifier.client.Client
     functions = [notifier.client.connect, client.subscribe, client.publish, client.history]
-    for function in [*functions, client.publish_many, client.channels, client.presence]:
+    for function in [
+        *functions,
+        client.publish_many,
+        client.channels,
+        client.presence,
+        client.nodes,
+    ]:
         for argument in inspect.signature(function).parameters:
             assert argument == "self" or re.search(rf"\b{argument}\b", SAID), argument
 

@@ -24,7 +24,7 @@ from tests.handlers.serving import CHECKOUT
 
 EXAMPLES = CHECKOUT / "examples"
 # A deadlock, not slowness.
-PATIENCE = 60.0
+PATIENCE = 30.0
 
 
 def required(command: str, package: str) -> str:

@@ -22,12 +22,16 @@ from tests.frames import CLOSE, PING, TEXT, Frame, FrameParser, client_frame
 CHECKOUT = Path(__file__).parent.parent.parent
 # A deadlock, not slowness: far above what anything here takes on a slow machine.
 PATIENCE = 60.0
+# What gives up by itself takes longer: what a test waits for has come about for its own reason.
+UNHURRIED: Mapping[str, Any] = dict.fromkeys(
+    ("ping_interval", "ping_timeout", "stalled_seconds", "header_timeout", "body_timeout"), 600.0
+)
 
 
 @asynccontextmanager
 async def serving(**settings: Any) -> AsyncIterator[Server]:
     """A server in this process, on a free port, with these settings."""
-    server = Server(Settings(**{"port": 0, **settings}))
+    server = Server(Settings(**{"port": 0, **UNHURRIED, **settings}))
     await server.start()
     try:
         yield server

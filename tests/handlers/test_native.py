@@ -88,7 +88,7 @@ async def test_a_connection_is_welcomed(server: Server) -> None:
         welcome = await Client(connection).message()
     assert welcome.keys() == {"type", "connection", "ping_interval_ms", "time", "version"}
     assert welcome["type"] == "welcome"
-    assert welcome["ping_interval_ms"] == 25000
+    assert welcome["ping_interval_ms"] == server.settings.ping_interval * 1000
     assert len(welcome["connection"]) == 16
 
 

@@ -38,6 +38,7 @@ def parameters(function: Any) -> list[str]:
         ("_write_frame", ["self", "fin", "opcode", "data", "flags"]),
         ("_parse_extensions_header", ["self", "headers"]),
         ("_accept_connection", ["self", "handler"]),
+        ("_receive_frame_loop", ["self"]),
         ("_receive_frame", ["self"]),
         ("_read_bytes", ["self", "n"]),
         ("_handle_message", ["self", "opcode", "data"]),
@@ -94,6 +95,15 @@ def test_the_end_of_a_connection_is_told_once() -> None:
     assert "_on_close_called" in source, f"{CHANGED}on_connection_close"
 
 
+def test_a_frame_begins_with_two_bytes_that_are_asked_for() -> None:
+    """They are read ahead (protocol.py, ``_head``)."""
+    source = inspect.getsource(WebSocketProtocol13._receive_frame)
+    first = source.index("self._read_bytes(")
+    assert source[first:].startswith("self._read_bytes(2)"), f"{CHANGED}_receive_frame"
+    source = inspect.getsource(WebSocketProtocol13._accept_connection)
+    assert source.rstrip().endswith("await self._receive_frame_loop()"), f"{CHANGED}the loop"
+
+
 def test_a_message_is_refused_by_size_before_it_is_read() -> None:
     """Tornado's limit is ours plus a control frame (protocol.py, CONTROL_BYTES)."""
     source = inspect.getsource(WebSocketProtocol13._receive_frame)
@@ -135,6 +145,8 @@ def test_our_protocol_overrides_nothing_that_is_not_there() -> None:
     ours = {"__module__", "__doc__", "__annotations__", "__firstlineno__", "__static_attributes__"}
     ours |= {"sink", "stream", "failure", "_frames", "_leaving", "_lingering", "_patience", "fail"}
     ours |= {"_check_masked", "_handle_close", "__abstractmethods__", "_abc_impl"}
+    ours |= {"_head", "_reading", "_listening", "_await_frame", "_frame_came", "_receive_frames"}
+    ours |= {"_ended"}
     for name in vars(Protocol).keys() - ours:
         assert hasattr(WebSocketProtocol13, name), f"{CHANGED}{name} overrides nothing"
 

@@ -32,7 +32,7 @@ class Listener(ABC):
         *,
         pick: Callable[[], Process] | None = None,
     ) -> None:
-        self.account = Account(name)
+        self.account = Account(name, names)
         self._fleet = fleet
         self._names = names
         self._pick = pick or fleet.any
@@ -75,6 +75,7 @@ class Remembering(Listener):
                 client = await self.client.connect(self._pick().port, memory.asks())
                 self._client = client
                 self.account.connections += 1
+                self.account.trail.append(f"connected, asking for {memory.asks()}")
                 memory.connected(client)
                 await self._follow(client, memory)
             except OSError:
@@ -99,8 +100,13 @@ class Remembering(Listener):
                 continue  # a quiet time
             if message["type"] == "error":
                 raise Refused(message)
-            if memory.take(client, message):
-                self.account.take(message)
+            self.account.trail.append(f"{str(message)[:250]}")
+            try:
+                if memory.take(client, message):
+                    self.account.take(message)
+            except AssertionError as error:
+                trail = "\n".join(self.account.trail)
+                raise AssertionError(f"{error}\nThe last that it was told:\n{trail}") from error
 
 
 class ByToken(Remembering):

@@ -87,12 +87,16 @@ class Load:
         goal = self.ledger.count + more
         await until(lambda: self.ledger.count >= goal, f"{more} more acknowledgements")
 
-    async def finish(self) -> Balance:
-        """Let producers end what they have begun, and listeners hear all of it; then compare."""
+    async def stop_producing(self) -> None:
+        """Let producers end what they have begun."""
         for producer, _ in self._producers:
             producer.stop()
         if self._producers:
             await asyncio.wait([task for _, task in self._producers], timeout=2 * PATIENCE)
+
+    async def finish(self) -> Balance:
+        """Let producers end what they have begun, and listeners hear all of it; then compare."""
+        await self.stop_producing()
         await self.fleet.until_ready()
         names = sorted(self.ledger.acknowledged)
         stored = {name: await self.fleet.stored(name) for name in names}
@@ -102,13 +106,14 @@ class Load:
             if entries and entries[-1].place is not None
         }
 
-        def behind() -> list[str]:
-            return [f"{a} at {a.places}" for a in self.accounts if not a.has_all(heads)]
+        def behind() -> dict[str, object]:
+            missing = {account.name: account.behind(heads) for account in self.accounts}
+            return {name: places for name, places in missing.items() if places}
 
         try:
             await until(lambda: not behind(), "that all have heard all")
         except AssertionError:
-            raise AssertionError(f"heads are {heads}, behind are {behind()}") from None
+            raise AssertionError(f"the logs end at {heads}, {behind()} did not follow") from None
         return Balance(self.ledger, self.accounts, stored)
 
     def end(self) -> None:

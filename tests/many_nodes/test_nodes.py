@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -67,6 +68,49 @@ async def test_rolling_restart_loses_nothing() -> None:
             balance = await working.finish()
     balance.exact()
     assert all(account.connections > 1 for account in balance.accounts)
+
+
+async def test_what_history_has_no_more_is_told_on_whichever_node() -> None:
+    short = ["--history-size=40"]
+    with RedisServer() as redis, fleet(*[redis.url] * 2, settings=short) as nodes:
+        async with load(nodes) as working:
+            working.listen_everywhere()
+            late = [kind(f"late {kind.__name__}", nodes, CHANNELS) for kind in KINDS[:4]]
+            for listener in late:
+                working.add(listener)
+            await working.joined()
+            working.produce()
+            await working.acknowledged(60)
+            for listener in late:
+                listener.go_away()
+            # More of each channel than is kept, or held ready for those who come back.
+            await working.acknowledged(500)
+            for listener in late:
+                listener.come_back()
+            await working.acknowledged(60)
+            balance = await working.finish()
+    missed = balance.truthful()
+    for account in balance.accounts:
+        gaps = {channel: len(told) for channel, told in account.gaps.items()}
+        if account.name.startswith("late"):
+            assert gaps == dict.fromkeys(CHANNELS, 1), account
+            assert missed[account.name] > 100
+        else:
+            assert not gaps
+
+
+async def test_key_is_stored_once_whichever_nodes_are_asked_at_the_same_time() -> None:
+    with RedisServer() as redis, fleet(*[redis.url] * 3) as nodes:
+        for number in range(20):
+            body = {"channel": "once", "message": "x", "id": f"key-{number}"}
+            answers = await asyncio.gather(*(node.post("/notify", body) for node in nodes.nodes))
+            assert [answer.status for answer in answers] == [200] * 3
+            assert {answer.json["position"] for answer in answers} == {answers[0].json["position"]}
+            fresh = [a for a in answers if "idempotent-replayed" not in a.headers]
+            assert len(fresh) == 1
+            other = await nodes.any().post("/notify", {**body, "message": "y"})
+            assert (other.status, other.code) == (409, 40901)
+        assert len(await nodes.stored("once")) == 20
 
 
 async def test_ephemeral_channels_are_delivered_live_on_every_node_in_one_order() -> None:

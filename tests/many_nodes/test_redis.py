@@ -30,12 +30,10 @@ async def test_kill_9_of_redis_loses_nothing_that_it_has_written(appendfsync: st
             working.listen()
             await working.joined()
             working.produce()
-            for _ in range(2):
-                await working.acknowledged(100)
-                redis.kill()
-                missed = working.ledger.refused[50301]
-                await until(lambda: working.ledger.refused[50301] > missed, "that it is missed")  # noqa: B023
-                redis.restart()
+            await working.acknowledged(100)
+            redis.kill()
+            await until(lambda: working.ledger.refused[50301], "that it is missed")
+            redis.restart()
             await working.acknowledged(100)
             balance = await working.finish()
     if appendfsync == "always" or not balance.rolled_back:
@@ -64,6 +62,25 @@ async def test_subscriber_connections_that_are_killed_again_and_again_lose_nothi
     balance.exact()
     assert killed >= 10
     assert not balance.ledger.refused
+
+
+@pytest.mark.parametrize("connections", ["pubsub", "normal"])
+async def test_what_rang_for_nobody_is_heard_though_nothing_follows(connections: str) -> None:
+    with RedisServer() as redis, fleet(*[redis.url] * 2) as nodes:
+        async with load(nodes) as working:
+            working.listen_everywhere(["quiet:*"], kinds=[ByToken, ByCommands])
+            await working.joined()
+            for number in range(5):
+                # Nobody hears these ring, or can look then: one that is known, and a newborn one.
+                redis.cli("CLIENT", "KILL", "TYPE", connections)
+                for channel in ("quiet:known", f"quiet:{number}"):
+                    answer = await nodes.any().post("/notify", {"channel": channel, "message": "x"})
+                    assert answer.status == 200, answer
+                    working.ledger.acknowledge(f"the test, {number}", answer.json)
+                begun = time.monotonic()
+                balance = await working.finish()
+                assert time.monotonic() - begun < HEALED
+    balance.exact()
 
 
 async def test_node_in_a_black_hole_says_so_and_heals_and_the_others_do_not_notice() -> None:
@@ -95,16 +112,21 @@ async def test_node_in_a_black_hole_says_so_and_heals_and_the_others_do_not_noti
             while time.monotonic() < begun + BLACK_HOLE:
                 await working.acknowledged(20)
                 assert [await node.not_ready() for node in others] == [None, None]
+            # Nothing follows that would show what was missed.
+            await working.stop_producing()
             hole.flow()
             begun = time.monotonic()
             await nodes.until_ready(alone)
-            healed = time.monotonic() - begun
-            await working.acknowledged(50)
+            ready = time.monotonic() - begun
             balance = await working.finish()
+            healed = time.monotonic() - begun
     balance.exact()
     assert not balance.ledger.refused, "the others have noticed"
     assert {account.connections for account in balance.accounts} == {1}
-    sys.stdout.write(f"not ready after {noticed:.2f} s, healed after {healed:.2f} s\n{balance}\n")
+    sys.stdout.write(
+        f"not ready after {noticed:.2f} s; well again: ready after {ready:.2f} s, all heard after "
+        f"{healed:.2f} s\n{balance}\n"
+    )
     assert noticed < NOTICED
     assert healed < HEALED
 
@@ -150,6 +172,26 @@ async def test_loss_of_everything_is_told_to_everybody_and_life_goes_on(how: str
 
 def places(accounts: list, channel: str) -> set[str]:  # type: ignore[type-arg]
     return {account.places[channel].epoch for account in accounts}
+
+
+async def test_full_redis_refuses_publications_and_still_delivers_what_it_has() -> None:
+    with RedisServer(options={"maxmemory-policy": "noeviction"}) as redis:
+        with fleet(*[redis.url] * 2) as nodes:
+            async with load(nodes) as working:
+                working.listen()
+                await working.joined()
+                working.produce()
+                await working.acknowledged(100)
+                redis.cli("CONFIG", "SET", "maxmemory", "1")
+                await until(lambda: working.ledger.refused[50301], "that it is full")
+                # Who comes only now gets it all the same.
+                working.listen_everywhere()
+                await working.joined()
+                redis.cli("CONFIG", "SET", "maxmemory", "0")
+                await working.acknowledged(100)
+                balance = await working.finish()
+    balance.exact()
+    assert set(balance.ledger.refused) == {50301}
 
 
 async def test_node_that_reads_too_slowly_for_redis_loses_nothing() -> None:

@@ -27,7 +27,7 @@ async def test_failover_loses_nothing_where_replicas_are_waited_for() -> None:
             dead = redis.kill_master()
             await asyncio.to_thread(redis.wait_for_another, before)
             # Without it there is no replica to wait for, and nothing is acknowledged.
-            await asyncio.to_thread(dead.restart)
+            await asyncio.to_thread(redis.bring_back, dead)
             await working.acknowledged(100)
             balance = await working.finish()
     balance.exact()

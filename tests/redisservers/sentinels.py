@@ -85,6 +85,15 @@ class Sentinels:
         master.kill()
         return master
 
+    def bring_back(self, server: RedisServer) -> None:
+        """Start one that was killed and replaced, and have it follow the master at once.
+
+        By itself it is a master again, and empty, until the Sentinels tell it otherwise after some
+        ten seconds.
+        """
+        server.restart()
+        server.cli("REPLICAOF", "127.0.0.1", self.master_port())
+
     def wait_for_another(self, before: int) -> None:
         """Wait until all Sentinels say that the master is on another port, and it says so too."""
 

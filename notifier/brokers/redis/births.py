@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,8 @@ from notifier.errands import Errands
 from notifier.errors import BrokerUnavailable
 
 PAGE = 1000
+# Before reading is tried again where Redis did not answer.
+RETRY_SECONDS = 0.5
 
 
 class Births:
@@ -54,7 +57,8 @@ class Births:
                 try:
                     await self._read()
                 except BrokerUnavailable:
-                    return  # the doorbell hears again when Redis is back, and says so
+                    self._again = True
+                    await asyncio.sleep(RETRY_SECONDS)
         finally:
             self._reading = False
 

@@ -12,8 +12,9 @@ from notifier.brokers.redis.births import Births
 from notifier.brokers.redis.calls import Calls
 from notifier.brokers.redis.commands import Call, Commands
 from notifier.brokers.redis.doorbells import Doorbells
-from notifier.brokers.redis.entry import decode, size_of
+from notifier.brokers.redis.entry import decode
 from notifier.brokers.redis.ephemeral import Ephemeral
+from notifier.brokers.redis.fleet import RedisFleet
 from notifier.brokers.redis.names import Names
 from notifier.brokers.redis.receptions import Receptions
 from notifier.brokers.redis.registry import Registry
@@ -45,6 +46,7 @@ class RedisBroker:
     :param timeout: seconds that an answer of Redis may take, and that publishing is tried for.
     :param linger: seconds a channel is heard for after its last listener has left.
     :param now_ms: milliseconds since 1970.
+    :ivar fleet: the nodes that share this Redis.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class RedisBroker:
             self._names,
             namespaces,
             publish=self._commands.publish,
+            patience=timeout,
             idempotency_ttl=idempotency_ttl,
             max_channels=max_channels,
             now_ms=now_ms,
@@ -95,6 +98,7 @@ class RedisBroker:
             timeout=timeout,
             on_heard=self._heard_again,
         )
+        self.fleet = RedisFleet(self._commands, self._doorbells, self._names, namespaces, node=node)
         self._receptions = Receptions(
             self._commands,
             self._doorbells,
@@ -103,7 +107,6 @@ class RedisBroker:
             self._witness,
             linger_seconds=linger,
             timeout=timeout,
-            on_roster=lambda channel, roster: None,
             clock=clock,
         )
         self._ephemeral = Ephemeral(self._doorbells, self._names, namespaces, timeout=timeout)
@@ -157,7 +160,7 @@ class RedisBroker:
             return self._calls.publish(draft, idempotency, registered)
 
         known = self._registry.epoch(draft.channel)
-        size = size_of(draft) + CALL_BYTES
+        size = draft.size + CALL_BYTES
         answer = await self._writer(draft.channel).put(
             Write(draft.channel, call(known), size, remake=call)
         )
@@ -176,7 +179,7 @@ class RedisBroker:
             Write(
                 draft.channel,
                 call,
-                size_of(draft) + CALL_BYTES,
+                draft.size + CALL_BYTES,
                 repeatable=idempotency is not None,
             )
         )
@@ -276,5 +279,7 @@ class RedisBroker:
             return None
         return await self._registry.state(channel)
 
-    async def channels(self, pattern: Pattern, after: str, limit: int) -> list[ChannelState]:
-        return await self._registry.channels(pattern, after, limit)
+    async def channels(
+        self, pattern: Pattern, after: str, limit: int, *, unborn: bool = False
+    ) -> list[ChannelState]:
+        return await self._registry.channels(pattern, after, limit, unborn=unborn)

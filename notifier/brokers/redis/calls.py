@@ -18,14 +18,16 @@ from notifier.wire.resume import After, All, Last, Latest, Since, Time
 FOLLOW_ENTRIES = 256
 # Births kept for nodes that are cut off for a while.
 BIRTHS_KEPT = 100_000
-# How long a publication without a key of its producer's is told from its repetition by us.
-REPEAT_SECONDS = 60.0
+# For so many times as long as a write may be tried, one without a key of its producer's is told
+# from its repetition by us.
+REPEATS = 3
 
 
 class Calls:
     """Makes them.
 
     :param publish: how a doorbell is rung: PUBLISH or SPUBLISH.
+    :param patience: seconds for which a write may be tried.
     :param idempotency_ttl: seconds.
     """
 
@@ -35,6 +37,7 @@ class Calls:
         namespaces: Namespaces,
         *,
         publish: str,
+        patience: float,
         idempotency_ttl: float,
         max_channels: int,
         now_ms: Callable[[], int],
@@ -42,6 +45,7 @@ class Calls:
         self._names = names
         self._namespaces = namespaces
         self._publish = publish
+        self._repeat_ms = round(REPEATS * patience * 1000)
         self._idempotency_ms = max(1, round(idempotency_ttl * 1000))
         self._max_channels = max_channels
         self._now_ms = now_ms
@@ -68,7 +72,7 @@ class Calls:
                 entry.encode(draft),
                 draft.time_ms,
                 draft.expires_ms or 0,
-                entry.size_of(draft),
+                draft.size,
             ),
         )
 
@@ -87,7 +91,7 @@ class Calls:
     def _idempotency(self, draft: Draft, idempotency: Idempotency | None) -> tuple[str, str, int]:
         """Key, fingerprint and milliseconds; one of ours where the producer gave none."""
         if idempotency is None:
-            return f"-{draft.id}", "-", round(REPEAT_SECONDS * 1000)
+            return f"-{draft.id}", "-", self._repeat_ms
         digest = hashlib.blake2b(idempotency.key.encode(), digest_size=16).hexdigest()
         return digest, idempotency.fingerprint.hex() or "-", self._idempotency_ms
 

@@ -19,6 +19,7 @@ from notifier.brokers.redis.commands import Call, Commands, why
 from notifier.brokers.redis.link import Link
 from notifier.brokers.redis.scripts import RING
 from notifier.brokers.redis.topology import Shard
+from notifier.errands import end
 from notifier.errors import BrokerUnavailable
 
 # Between two probes of one connection.
@@ -91,8 +92,7 @@ class Doorbell:
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end([self._task])
 
     # --- listening ---
 

@@ -18,15 +18,10 @@ def encode(draft: Draft) -> bytes:
     id = draft.id.encode()
     key = b"" if draft.key is None else draft.key.encode()
     head = (
-        f"{draft.time_ms} {draft.expires_ms or 0} {size_of(draft)} {len(id)} "
+        f"{draft.time_ms} {draft.expires_ms or 0} {draft.size} {len(id)} "
         f"{'-' if draft.key is None else len(key)}\n"
     )
     return b"".join((head.encode(), id, key, draft.body))
-
-
-def size_of(draft: Draft) -> int:
-    """What its publication will be reckoned at."""
-    return Publication("", None, "", 0, draft.body).size
 
 
 def decode(channel: str, position: Position | None, entry: bytes) -> Publication:

@@ -22,6 +22,10 @@ class Names:
         self.channels = f"{prefix}:{{channels}}:names"
         self.births = f"{prefix}:{{channels}}:births"
         self.births_bell = f"{prefix}:{{channels}}:bell"
+        # The nodes there are, when each counts as dead, and what it says of itself.
+        self.living = f"{prefix}:{{nodes}}:living"
+        self.states = f"{prefix}:{{nodes}}:states"
+        self.orders_bell = f"{prefix}:{{nodes}}:orders"
 
     def log(self, channel: str) -> str:
         return f"{self._prefix}:{{{channel}}}:log"
@@ -36,6 +40,18 @@ class Names:
     def bell(self, channel: str) -> str:
         """What rings when something happens in the channel."""
         return f"{self._prefix}:{{{channel}}}:bell"
+
+    def here(self, channel: str) -> str:
+        """Who follows the channel, by node; and what rings when that changes."""
+        return f"{self._prefix}:{{{channel}}}:here"
+
+    def followed(self, node: str) -> str:
+        """The channels that a node's connections follow, in order of their names."""
+        return f"{self._prefix}:{{{node}}}:followed"
+
+    def answers_bell(self, node: str) -> str:
+        """What rings when a node's orders are answered."""
+        return f"{self._prefix}:{{{node}}}:answers"
 
     def live_bell(self, channel: str) -> str:
         """What an ephemeral channel's publications are announced on."""

@@ -36,7 +36,6 @@ class Reception:
     :ivar unused_since: when its receiver left, by the clock of its owner.
     :param on_stale: told that it wants to be read.
     :param on_birth: asked, before the first publication of an epoch, who else wants the channel.
-    :param on_roster: told what another node says of who is here.
     """
 
     def __init__(
@@ -45,7 +44,6 @@ class Reception:
         *,
         on_stale: Callable[[Reception], None],
         on_birth: Callable[[Reception], None],
-        on_roster: Callable[[str, bytes], None],
     ) -> None:
         self.channel = channel
         self.receiver: Receiver | None = None
@@ -61,7 +59,6 @@ class Reception:
         self.memory = Memory()
         self._on_stale = on_stale
         self._on_birth = on_birth
-        self._on_roster = on_roster
 
     # --- what the doorbell tells (doorbell.Ear) ---
 
@@ -76,8 +73,6 @@ class Reception:
             self._publication(words[0].decode(), int(words[1]), entry)
         elif kind == b"c":
             self._cleared(Position(words[0].decode(), int(words[1])), int(words[2]))
-        elif kind == b"h":
-            self._on_roster(self.channel, entry)
         else:
             self.spoil()
 

@@ -32,7 +32,6 @@ class Receptions:
 
     :param linger_seconds: a channel is heard for so long after its last listener has left.
     :param timeout: seconds that becoming a receiver may take.
-    :param on_roster: told what another node says of who is on a channel.
     :param clock: seconds, monotonic.
     """
 
@@ -46,7 +45,6 @@ class Receptions:
         *,
         linger_seconds: float,
         timeout: float,
-        on_roster: Callable[[str, bytes], None],
         clock: Callable[[], float],
     ) -> None:
         self._commands = commands
@@ -56,7 +54,6 @@ class Receptions:
         self._witness = witness
         self._linger_seconds = linger_seconds
         self._timeout = timeout
-        self._on_roster = on_roster
         self._clock = clock
         self._watcher: Watcher | None = None
         self._receptions: dict[str, Reception] = {}
@@ -145,7 +142,6 @@ class Receptions:
             channel,
             on_stale=self._spoiled,
             on_birth=self._ask_watcher,
-            on_roster=self._on_roster,
         )
         self._receptions[channel] = reception
         self._listening[channel] = self._doorbells.listen(self._names.bell(channel), reception)

@@ -62,9 +62,11 @@ class Registry:
     async def state(self, channel: str) -> ChannelState | None:
         """:raises BrokerUnavailable:"""
         (state,) = await self._states([channel])
-        return state
+        return state if state is not None and state.head.offset else None
 
-    async def channels(self, pattern: Pattern, after: str, limit: int) -> list[ChannelState]:
+    async def channels(
+        self, pattern: Pattern, after: str, limit: int, *, unborn: bool
+    ) -> list[ChannelState]:
         """:raises BrokerUnavailable:"""
         found: list[ChannelState] = []
         while len(found) < limit:
@@ -72,7 +74,11 @@ class Registry:
             wanted = list(filter(pattern.matches, names))
             while wanted and len(found) < limit:
                 batch, wanted = wanted[:STATES], wanted[STATES:]
-                found += [state for state in await self._states(batch) if state is not None]
+                found += [
+                    state
+                    for state in await self._states(batch)
+                    if state is not None and (unborn or state.head.offset)
+                ]
                 await asyncio.sleep(0)
             if len(names) < SCAN_NAMES:
                 break
@@ -105,10 +111,7 @@ class Registry:
 
     async def _after(self, pattern: Pattern, after: str) -> list[str]:
         """The next names that may match."""
-        prefix = pattern.prefix
-        start = f"({after}" if after and after >= prefix else f"[{prefix}" if prefix else "-"
-        # No name holds a byte as high as this.
-        stop = b"(" + prefix.encode() + b"\xff" if prefix else b"+"
+        start, stop = bounds(pattern, after)
         return await self._range(start, stop, SCAN_NAMES)
 
     async def _range(self, start: str, stop: str | bytes, count: int) -> list[str]:
@@ -116,10 +119,11 @@ class Registry:
         return [name.decode() for name in await self._commands.one(Call("ZRANGEBYLEX", (), words))]
 
     async def _states(self, channels: list[str]) -> list[ChannelState | None]:
+        """``None``: it has no log. One that has and no publications yet has an offset of 0."""
         answers = await self._commands.run([self._calls.state(channel) for channel in channels])
         states: list[ChannelState | None] = []
         for channel, answer in zip(channels, map(checked, answers), strict=True):
-            if not answer:  # none, or none yet
+            if answer == 0:
                 states.append(None)
                 continue
             epoch, head, count, size, time_ms = answer
@@ -133,3 +137,11 @@ class Registry:
                 )
             )
         return states
+
+
+def bounds(pattern: Pattern, after: str) -> tuple[str, bytes]:
+    """Between which names of a sorted set those lie that may match and come after one."""
+    prefix = pattern.prefix
+    start = f"({after}" if after and after >= prefix else f"[{prefix}" if prefix else "-"
+    # No name holds a byte as high as this.
+    return start, b"(" + prefix.encode() + b"\xff" if prefix else b"+"

@@ -70,11 +70,16 @@ class Witness:
             self._testimonies.popitem(last=False)
         remaining = iter(list(self._testimonies.items()))
         while batch := list(islice(remaining, BATCH)):
+            # The place that was asked about: more may be stored before the answer is there.
+            asked = [testimony.last for _, testimony in batch]
             answers = await self._commands.run(
-                [self._calls.follow(channel, t.last, entries=0) for channel, t in batch]
+                [
+                    self._calls.follow(channel, place, entries=0)
+                    for (channel, _), place in zip(batch, asked, strict=True)
+                ]
             )
-            for (channel, testimony), answer in zip(batch, map(checked, answers), strict=True):
-                if testimony.memory.contradicts(Reading.of(testimony.last, answer)):
+            for (channel, testimony), place, answer in zip(batch, asked, answers, strict=True):
+                if testimony.memory.contradicts(Reading.of(place, checked(answer))):
                     await self.fork(channel, testimony.last, testimony.memory)
                     self._testimonies.pop(channel, None)
 

@@ -112,8 +112,9 @@ class Writer:
             # Nobody is left to wait for ever, whatever ended it.
             self._busy = False
             for write in (*batch, *self._waiting):
-                write.done.cancel()
                 self._bytes -= write.size
+                if not write.done.done():
+                    write.done.set_exception(BrokerUnavailable("This node is closing."))
             self._waiting.clear()
 
     def _next_batch(self) -> list[Write]:

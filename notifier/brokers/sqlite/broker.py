@@ -240,7 +240,9 @@ class SqliteBroker:
             return None
         return await self._read(partial(self._reader.channel, channel, self._now_ms()))
 
-    async def channels(self, pattern: Pattern, after: str, limit: int) -> Sequence[ChannelState]:
+    async def channels(
+        self, pattern: Pattern, after: str, limit: int, *, unborn: bool = False
+    ) -> Sequence[ChannelState]:
         return await self._read(
             partial(self._reader.channels, pattern, after, limit, now_ms=self._now_ms())
         )

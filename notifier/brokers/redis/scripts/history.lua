@@ -12,10 +12,11 @@ local now = tonumber(ARGV[1])
 local log = open(KEYS[1], KEYS[2], ARGV[5], now, tonumber(ARGV[2]), tonumber(ARGV[3]))
 save(log, now, tonumber(ARGV[4]))
 
--- Entries one after another: call(offset, entry) until it answers true.
-local function each(from, call)
+-- Entries one after another, by XRANGE up to the end "+", or by XREVRANGE down to "-":
+-- call(offset, entry) until it answers true.
+local function walk(command, from, stop, call)
   while true do
-    local entries = redis.call('XRANGE', log.stream, from, '+', 'COUNT', STRIDE)
+    local entries = redis.call(command, log.stream, from, stop, 'COUNT', STRIDE)
     for _, entry in ipairs(entries) do
       if call(offset_of(entry[1]), entry[2][2]) then
         return true
@@ -28,19 +29,12 @@ local function each(from, call)
   end
 end
 
+local function each(from, call)
+  return walk('XRANGE', from, '+', call)
+end
+
 local function each_backwards(from, call)
-  while true do
-    local entries = redis.call('XREVRANGE', log.stream, from, '-', 'COUNT', STRIDE)
-    for _, entry in ipairs(entries) do
-      if call(offset_of(entry[1]), entry[2][2]) then
-        return true
-      end
-      from = '(' .. entry[1]
-    end
-    if #entries < STRIDE then
-      return false
-    end
-  end
+  return walk('XREVRANGE', from, '-', call)
 end
 
 -- Where since lands: the offset before the first that is wanted, and whether some are missing.

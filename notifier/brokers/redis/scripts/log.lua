@@ -74,7 +74,10 @@ local function save(log, now, keep_ms)
   if due then
     log.used = now
   end
-  if log.changed or due then
+  if log.grown and not log.changed and not due then
+    redis.call('HSET', log.key, 'head', whole(log.head), 'count', log.count,
+      'size', whole(log.size))
+  elseif log.grown or log.changed or due then
     redis.call('HSET', log.key, 'epoch', log.epoch, 'head', whole(log.head),
       'floor', whole(log.floor), 'floor_ms', whole(log.floor_ms), 'count', log.count,
       'size', whole(log.size), 'first_ms', whole(log.first_ms), 'expiry', whole(log.expiry),
@@ -114,6 +117,11 @@ local function drop_expired(log, now)
   log.expiry, log.changed = next_expiry, true
 end
 
+-- Who reads trims exactly. Who writes does it for some at once, when so many, or as old by so
+-- much, are beyond what is kept: that costs a fraction, and nobody sees the difference.
+local SLACK = 64
+local SLACK_MS = 60000
+
 -- Trim by count and by age. Those that expired by themselves go first: trimmed, they would count
 -- as lost.
 local function trim(log, now, oldest, most)
@@ -134,6 +142,12 @@ local function trim(log, now, oldest, most)
       log.count, log.size = log.count - 1, log.size - size
     end
     redis.call('XTRIM', log.stream, 'MINID', whole(log.floor + 1))
+  end
+end
+
+local function trim_if_worthwhile(log, now, oldest, most)
+  if log.count > most + SLACK or (log.count > 0 and log.first_ms <= oldest - SLACK_MS) then
+    trim(log, now, oldest, most)
   end
 end
 

@@ -22,7 +22,7 @@ if known then
   end
 end
 
-local log = open(KEYS[1], KEYS[2], ARGV[5], now, tonumber(ARGV[2]), tonumber(ARGV[3]))
+local log = load(KEYS[1], KEYS[2]) or create(KEYS[1], KEYS[2], ARGV[5])
 if log.head == 0 and log.epoch ~= ARGV[6] then
   save(log, now, tonumber(ARGV[4]))
   return {'unborn', log.epoch}
@@ -34,13 +34,13 @@ log.head = log.head + 1
 local offset = whole(log.head)
 redis.call('XADD', log.stream, offset .. '-0', 'p', ARGV[12])
 if log.count == 0 then
-  log.first_ms = time
+  log.first_ms, log.changed = time, true
 end
-log.count, log.size, log.changed = log.count + 1, log.size + tonumber(ARGV[15]), true
+log.count, log.size, log.grown = log.count + 1, log.size + tonumber(ARGV[15]), true
 if expires > 0 and (log.expiry == 0 or expires < log.expiry) then
-  log.expiry = expires
+  log.expiry, log.changed = expires, true
 end
-trim(log, now, tonumber(ARGV[2]), tonumber(ARGV[3]))
+trim_if_worthwhile(log, now, tonumber(ARGV[2]), tonumber(ARGV[3]))
 save(log, now, tonumber(ARGV[4]))
 
 redis.call('SET', KEYS[3], string.format('%.0f', now + tonumber(ARGV[8])) .. ' ' .. log.epoch .. ' '

@@ -2,13 +2,10 @@
 --
 -- KEYS: the log, its stream
 -- ARGV: now, oldest time kept, publications kept, time to live of the log
--- Answers {epoch, head, publications, bytes, time of the newest or ""}; {} where nothing was
--- published yet, and 0 where there is no log at all.
+-- Answers {epoch, head, publications, bytes, time of the newest or ""}, or 0: there is no log.
 local log = load(KEYS[1], KEYS[2])
 if not log then
   return 0
-elseif log.head == 0 then
-  return {}
 end
 local now = tonumber(ARGV[1])
 trim(log, now, tonumber(ARGV[2]), tonumber(ARGV[3]))

@@ -1,0 +1,333 @@
+"""The fleet of nodes that share a Redis, on a real one."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+
+from notifier.brokers.fleet import Disconnect, Fleet
+from notifier.brokers.redis import attending, gathering, living
+from notifier.brokers.redis.broker import RedisBroker
+from notifier.channels import Namespaces
+from notifier.config.redisurl import RedisURL
+from notifier.errors import BrokerUnavailable, NodesSilent
+from tests.brokers.fleet_contract import (
+    ALL,
+    NAMESPACES,
+    FakeCrew,
+    FleetContract,
+    becomes,
+    until,
+    view,
+)
+from tests.redisservers.cluster import Cluster
+from tests.redisservers.server import RedisServer
+
+SERIAL = itertools.count()
+
+
+class RedisNode:
+    """A fleet with the broker that it needs, opened and closed with it."""
+
+    def __init__(self, url: str, namespaces: Namespaces, prefix: str) -> None:
+        self.broker = RedisBroker(
+            RedisURL.parse(url),
+            namespaces,
+            node=f"node{next(SERIAL):04}",
+            prefix=prefix,
+            timeout=3.0,
+            linger=10.0,
+            wait_replicas=0,
+            max_channels=1000,
+            max_unwritten_bytes=2**24,
+            idempotency_ttl=60.0,
+            now_ms=lambda: 1000,
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.broker.fleet, name)
+
+    async def open(self) -> None:
+        await self.broker.open()
+        await self.broker.fleet.open()
+
+    async def close(self) -> None:
+        await self.broker.fleet.close()
+        await self.broker.close()
+
+    async def crash(self) -> None:
+        """End without a word to anybody."""
+        await self.broker.fleet._errands.close()
+        await self.broker.close()
+
+
+class RedisContract(FleetContract):
+    """On whichever Redis a subclass says."""
+
+    url: str
+
+    def make(self, count: int, namespaces: Namespaces) -> Sequence[Fleet]:  # type: ignore[override]
+        prefix = f"fleet{os.getpid()}.{next(SERIAL)}"
+        return [RedisNode(self.url, namespaces, prefix) for _ in range(count)]  # type: ignore[misc]
+
+
+class TestSingle(RedisContract):
+    @pytest.fixture(autouse=True)
+    def _on(self, redis_server: RedisServer) -> None:
+        self.url = redis_server.url
+
+
+class TestCluster(RedisContract):
+    @pytest.fixture(autouse=True)
+    def _on(self, redis_cluster: Cluster) -> None:
+        self.url = redis_cluster.url
+
+
+# --- what goes wrong ---
+
+LIFE = 1.0
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds of waiting become fractions of them."""
+    monkeypatch.setattr(living, "BEAT_SECONDS", LIFE / 5)
+    monkeypatch.setattr(living, "LIFE_SECONDS", LIFE)
+    for room in (attending, gathering):
+        monkeypatch.setattr(room, "REPEAT_SECONDS", 0.3)
+        monkeypatch.setattr(room, "RETRY_SECONDS", 0.1)
+
+
+class Scene:
+    """Some nodes on a Redis of their own."""
+
+    def __init__(self, redis: RedisServer) -> None:
+        self.redis = redis
+        self.prefix = f"t{next(SERIAL)}"
+        self.crews: list[FakeCrew] = []
+
+    async def enter(self) -> FakeCrew:
+        crew = FakeCrew(RedisNode(self.redis.url, NAMESPACES, self.prefix))  # type: ignore[arg-type]
+        await crew.fleet.open()
+        self.crews.append(crew)
+        return crew
+
+    async def crash(self, crew: FakeCrew) -> None:
+        self.crews.remove(crew)
+        await crew.fleet.crash()  # type: ignore[attr-defined]
+
+    async def watching(self, crew: FakeCrew, channel: str) -> None:
+        """It follows the channel, and knows who else does."""
+        crew.join(channel, f"watcher on {crew.fleet.id}")
+        crew.fleet.gather(channel)
+        await until(lambda: view(crew, channel) is not None)
+
+    def here(self, channel: str) -> str:
+        return f"{self.prefix}:{{{channel}}}:here"
+
+
+@pytest.fixture
+async def scene(hurried: None) -> AsyncIterator[Scene]:
+    with RedisServer() as redis:
+        scene = Scene(redis)
+        yield scene
+        for crew in scene.crews:
+            await crew.fleet.close()
+
+
+async def test_node_that_crashes_is_dead_in_a_while_with_all_that_it_attended(
+    scene: Scene,
+) -> None:
+    one, two = await scene.enter(), await scene.enter()
+    here = one.join("a", "x")
+    await scene.watching(two, "a")
+    await until(lambda: view(two, "a") == {one.fleet.id: here})
+    await scene.crash(one)
+    with pytest.raises(NodesSilent) as refusal:
+        await two.fleet.order(Disconnect("c"))
+    assert refusal.value.nodes == [one.fleet.id]
+    await two.hears(("departed", one.fleet.id))
+    assert two.told.count(("departed", one.fleet.id)) == 1
+    assert list(await two.fleet.nodes()) == [two.facts()]
+    assert list(await two.fleet.attendances(["a"])) == [{}]
+    assert list(await two.fleet.followed(ALL, "", 10)) == []
+    assert not await two.fleet.order(Disconnect("c")), "nobody waits for the dead"
+
+
+async def test_what_a_dead_node_left_in_redis_is_swept_away(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attending, "FORGOTTEN_SECONDS", 0.9)
+    one, two = await scene.enter(), await scene.enter()
+    one.join("a", "x")
+    one.join("b", "x")
+    two.join("a", "y")
+    await becomes(lambda: two.fleet.followed(ALL, "", 10), ["a", "b"])
+    await scene.crash(one)
+
+    def left() -> list[str]:
+        fields = scene.redis.cli("HKEYS", scene.here("a")).split("\n")
+        keys = scene.redis.cli("KEYS", f"{scene.prefix}:*").split("\n")
+        return [line for line in fields + keys if one.fleet.id in line or "{b}" in line]
+
+    await becomes(lambda: asyncio.to_thread(left), [])
+    assert two.fleet.id in scene.redis.cli("HKEYS", scene.here("a")), "who repeats it stays"
+
+
+async def test_node_that_was_only_slow_comes_back_by_itself(scene: Scene) -> None:
+    one, two = await scene.enter(), await scene.enter()
+    here = one.join("a", "x")
+    await scene.watching(two, "a")
+    await until(lambda: view(two, "a") == {one.fleet.id: here})
+    living_of_one = one.fleet.broker.fleet._living  # type: ignore[attr-defined]
+    commands = living_of_one._commands
+    living_of_one._commands = HeldUp()
+    await two.hears(("departed", one.fleet.id))
+    assert view(two, "a") == {}
+    living_of_one._commands = commands
+    await until(lambda: view(two, "a") == {one.fleet.id: here})
+
+
+class HeldUp:
+    """Commands that don't get through."""
+
+    async def one(self, call: object) -> object:
+        raise BrokerUnavailable("it is held up")
+
+
+async def test_redis_that_was_flushed_is_filled_again_and_nobody_leaves(scene: Scene) -> None:
+    one, two = await scene.enter(), await scene.enter()
+    here = one.join("a", "x")
+    dark = one.join("dark:a", count=3)
+    await scene.watching(two, "a")
+    await until(lambda: view(two, "a") == {one.fleet.id: here})
+    two.told.clear()
+    scene.redis.cli("FLUSHALL")
+
+    async def filled() -> object:
+        others = await two.fleet.attendances(["a", "dark:a"])
+        return (
+            list(others),
+            list(await two.fleet.followed(ALL, "", 10)),
+            len(await one.fleet.nodes()),
+        )
+
+    wanted = ([{one.fleet.id: here}, {one.fleet.id: dark}], ["a", "dark:a"], 2)
+    await becomes(filled, wanted)
+    later = one.join("a", "x", "y")
+    await two.hears(("attended", "a", one.fleet.id, later))
+    assert ("departed", one.fleet.id) not in two.told
+    gone = [told for told in two.told if told[0] == "attended" and told[-1] is None]
+    assert gone == []
+
+
+async def test_what_is_lost_of_one_channel_is_written_again(scene: Scene) -> None:
+    one, two = await scene.enter(), await scene.enter()
+    here = one.join("a", "x")
+    await scene.watching(two, "a")
+    await until(lambda: view(two, "a") == {one.fleet.id: here})
+    scene.redis.cli("DEL", scene.here("a"), f"{scene.prefix}:{{{one.fleet.id}}}:followed")
+    await becomes(lambda: two.fleet.attendances(["a"]), [{one.fleet.id: here}])
+    await becomes(lambda: two.fleet.followed(ALL, "", 10), ["a"])
+
+
+async def test_change_that_was_not_heard_of_is_found_out_at_the_next(scene: Scene) -> None:
+    one, two, three = [await scene.enter() for _ in range(3)]
+    here = one.join("a", "x")
+    await scene.watching(two, "a")
+    await until(lambda: view(two, "a") == {one.fleet.id: here})
+    # One that two does not hear: it listens to another channel for the moment.
+    doorbells = two.fleet.broker._doorbells  # type: ignore[attr-defined]
+    _, listening = doorbells._listening[scene.here("a").encode()]
+    doorbells.ignore(scene.here("a"))
+    unheard = three.join("a", "unheard")
+    await becomes(
+        lambda: one.fleet.attendances(["a"]),
+        [{two.fleet.id: two.here["a"], three.fleet.id: unheard}],
+    )
+    roll = listening.ear
+    version = roll.version
+    roll.rung(b"", b"%d %s " % (version + 2, one.fleet.id.encode()))
+    await until(lambda: view(two, "a") == {one.fleet.id: here, three.fleet.id: unheard})
+
+
+async def test_redis_that_is_away_refuses_and_everything_goes_on_when_it_is_back(
+    scene: Scene,
+) -> None:
+    one, two = await scene.enter(), await scene.enter()
+    here = one.join("a", "x")
+    await scene.watching(two, "a")
+    await until(lambda: view(two, "a") == {one.fleet.id: here})
+    two.told.clear()
+    scene.redis.kill()
+    for asking in (
+        two.fleet.attendances(["a"]),
+        two.fleet.followed(ALL, "", 10),
+        two.fleet.nodes(),
+        two.fleet.order(Disconnect("c")),
+    ):
+        with pytest.raises(BrokerUnavailable):
+            await asking
+    later = one.join("a", "x", "y")
+    one.join("b", "z")
+    scene.redis.restart()
+    await until(lambda: view(two, "a", here={one.fleet.id: here}) == {one.fleet.id: later})
+    one.connections["c"] = set()
+    await becomes(lambda: given(two, Disconnect("c")), True)
+    await becomes(lambda: two.fleet.followed(ALL, "", 10), ["a", "b"])
+    assert ("departed", one.fleet.id) not in two.told
+
+
+async def test_node_that_begins_while_redis_is_away_joins_the_others_when_it_is_back(
+    scene: Scene,
+) -> None:
+    scene.redis.kill()
+    one = await scene.enter()
+    here = one.join("a", "x")
+    scene.redis.restart()
+    two = await scene.enter()
+    await scene.watching(two, "a")
+    await until(lambda: view(two, "a") == {one.fleet.id: here})
+    one.connections["c"] = set()
+    await becomes(lambda: given(two, Disconnect("c")), True)
+
+
+async def given(crew: FakeCrew, order: Disconnect) -> bool:
+    """Whether it was carried out; those that don't answer are tried again."""
+    try:
+        return await crew.fleet.order(order)
+    except (NodesSilent, BrokerUnavailable):
+        return False
+
+
+async def test_who_asks_and_goes_leaves_nothing_behind(scene: Scene) -> None:
+    one, two = await scene.enter(), await scene.enter()
+    await scene.crash(two)
+    asking = asyncio.create_task(one.fleet.order(Disconnect("c")))
+    orders = one.fleet.broker.fleet._orders  # type: ignore[attr-defined]
+    await until(lambda: bool(orders._asked))
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert orders._asked == {}
+
+
+async def test_channels_that_come_and_go_leave_nothing_behind(scene: Scene) -> None:
+    one, two = await scene.enter(), await scene.enter()
+    for number in range(50):
+        one.join(f"c{number}", "x")
+        one.fleet.gather(f"c{number}")
+    await becomes(lambda: two.fleet.followed(ALL, "", 100), sorted(f"c{n}" for n in range(50)))
+    for number in range(50):
+        one.leave(f"c{number}")
+    await becomes(lambda: two.fleet.followed(ALL, "", 100), [])
+    fleet = one.fleet.broker.fleet  # type: ignore[attr-defined]
+    await until(lambda: not fleet._attending._said)
+    assert fleet._attending._due == {} and fleet._attending._forced == set()
+    assert fleet._gathering._rolls == {} and fleet._gathering._wanted == {}
+    assert scene.redis.cli("KEYS", f"{scene.prefix}:*:here") == ""
