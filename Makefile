@@ -9,6 +9,9 @@ MAKEFLAGS += --no-print-directory
 # Debian packages the tests need, as `package` or `package=command`.
 TEST_PACKAGES := chromium docker-compose nodejs=node npm curl jq openssl redis-server g++ pkg-config qt6-base-dev qt6-websockets-dev
 
+# And the benchmark. (Nchan is measured where nginx has it: libnginx-mod-nchan; Centrifugo where Go is.)
+BENCH_PACKAGES := gcc=cc libc6-dev nodejs=node npm redis-server
+
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
@@ -68,6 +71,11 @@ format: $(VENV)/.dev ## Format the code and mend what lint can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+.PHONY: bench
+bench: $(VENV)/.bench ## Measure it next to its peers, half an hour; ARGS=--quick is three minutes
+	@.ci/system-packages $(BENCH_PACKAGES)
+	@exec $(BIN)/python -m bench $(ARGS)
+
 .PHONY: docs
 docs: $(VENV)/.run ## Write the generated pages of docs/reference anew
 	@$(BIN)/python -m notifier.cli.reference
@@ -94,6 +102,11 @@ $(VENV)/.run: $(REQUIREMENTS) | $(BIN)/python
 $(VENV)/.test: $(REQUIREMENTS) | $(BIN)/python
 	$(call say,installing notifier and what its tests need)
 	@$(PIP) install --editable '.[test]'
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.bench: $(REQUIREMENTS) | $(BIN)/python
+	$(call say,installing notifier and what its benchmark needs)
+	@$(PIP) install --editable '.[bench]'
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.dev: $(REQUIREMENTS) | $(BIN)/python

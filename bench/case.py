@@ -44,7 +44,7 @@ class Case:
 
     :ivar main: the figure that is compared first.
     :ivar rounds: so many at most, where more would show nothing new.
-    :ivar fresh: a turn begins with a server of its own.
+    :ivar warm: each side has a turn beforehand that does not count.
     :ivar absent: why some are not here, by their names.
     """
 
@@ -53,6 +53,7 @@ class Case:
     sides: Sequence[Side]
     figures: Sequence[Figure]
     rounds: int | None = None
+    warm: bool = True
     absent: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -1,9 +1,10 @@
 """What is measured: any server that fans out over WebSockets, behind one small interface.
 
-A peer lives in ``bench/peers/<name>/``, a package whose ``PEER`` is an object of :class:`Peer`. The
-load is the same for all of them. It is a process of its own (``bench/load``) that opens WebSockets,
-publishes with HTTP requests on connections that are kept alive, and finds each payload in what is
-delivered, whatever stands around it. So a peer only says how one subscribes and publishes, in bytes.
+A peer lives in ``bench/peers/<name>/``, a package whose ``PEER`` is an object of :class:`Peer`.
+The load is the same for all of them. It is a process of its own (``bench/load``) that opens
+WebSockets, publishes with HTTP requests on connections that are kept alive, and finds each payload
+in what is delivered, whatever stands around it. So a peer only says how one subscribes and
+publishes, in bytes.
 
 Payloads are printable ASCII without quotes, backslashes, ``&``, ``<``, ``>`` and ``%``: JSON takes
 them as they are, and so does what is delivered.
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from bench.process import Running
 
-# The load sends the key of RFC 6455's example: a peer that is written by hand need not compute SHA-1.
+# The load sends the key of RFC 6455's example: a peer written by hand need not compute SHA-1.
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
@@ -31,11 +32,11 @@ class Subscribing:
     :ivar path: of the handshake.
     :ivar headers: of the handshake, besides those every handshake has.
     :ivar hello: texts the client sends after the handshake, each a message.
-    :ivar ready: a piece of the message that says that a channel is subscribed; when it is empty, the
-        answer to the handshake says so.
+    :ivar ready: a piece of the message that says that a channel is subscribed; when it is empty,
+        the answer to the handshake says so.
     :ivar ready_count: how many such messages there are.
-    :ivar aside: a text the server sends as a message to each client when it likes, such as a ping of its
-        own (those of RFC 6455 are answered anyway); it does not count as a delivery.
+    :ivar aside: a text the server sends as a message to each client when it likes, such as a ping
+        of its own (those of RFC 6455 are answered anyway); it does not count as a delivery.
     :ivar answer: the text it is answered with; empty for none.
     """
 
@@ -62,7 +63,10 @@ class Peer(ABC):
 
     @abstractmethod
     def missing(self) -> str | None:
-        """Why it can't be measured here, in a few words ("no node"), or ``None``. Quick: nothing is built."""
+        """Why it can't be measured here, in a few words ("no node"), or ``None``.
+
+        Quick: nothing is built.
+        """
 
     def prepare(self) -> None:  # noqa: B027 -- most have nothing to do
         """Build or install what it needs, once; may take minutes, and be called again at no cost.
@@ -72,14 +76,15 @@ class Peer(ABC):
 
     @abstractmethod
     def versions(self) -> dict[str, str]:
-        """Versions of what runs, such as ``{"nginx": "1.22.1", "nchan": "1.3.6"}``; after :meth:`prepare`."""
+        """Versions of what runs, such as ``{"nginx": "1.22.1"}``; after :meth:`prepare`."""
 
     @abstractmethod
     def start(self, port: int, *, folder: Path) -> Running:
         """Run it on ``127.0.0.1:port``; return when it accepts connections.
 
-        It must bear 16,000 connections and a burst of 4,096 of them (its backlog), say nothing for each
-        request, and do its work in one process (a second thread or process counts as its CPU time too).
+        It must bear 16,000 connections and a burst of 4,096 of them (its backlog), say nothing for
+        each request, and do its work in one process (a second thread or process counts as its CPU
+        time too).
 
         :param folder: an empty one for its files and its log (``folder / "log"``).
         """
@@ -92,13 +97,18 @@ class Peer(ABC):
     def publish(self, channel: str, payload: bytes) -> bytes:
         """The whole HTTP/1.1 request that publishes the payload; the connection is kept alive.
 
-        It is answered with a status of 2xx and a body by Content-Length, in chunks, or none (204), when the
-        publication has been accepted. ``payload`` stands in it verbatim.
+        It is answered with a status of 2xx and a body by Content-Length, in chunks, or none (204),
+        when the publication has been accepted. ``payload`` stands in it verbatim.
         """
 
     def publish_many(self, channel: str, payloads: Sequence[bytes]) -> bytes | None:
         """One request that publishes all of them in order, if there is such a thing."""
         return None
+
+    def probe(self) -> bytes | None:
+        """A request that is answered at once, by whatever status, and leaves the connection open;
+        ``None`` if there is none."""
+        return request("GET", "/bench-probe", b"")
 
 
 def lacks(*commands: str) -> str | None:

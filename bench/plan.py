@@ -31,9 +31,7 @@ class Plan:
 
     @classmethod
     def quickly(cls, peers: Sequence[str], *, seed: int, pin: bool) -> Plan:
-        return cls(
-            rounds=3, seconds=0.6, size=0.2, peers=peers, seed=seed, pin=pin, quick=True
-        )
+        return cls(rounds=3, seconds=0.6, size=0.2, peers=peers, seed=seed, pin=pin, quick=True)
 
     def sockets(self, full: int, *, least: int = 50) -> int:
         """So many in the full measurement."""

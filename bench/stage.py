@@ -113,6 +113,14 @@ class Stage:
             source = sources_of(self.load, self.peer, group, CHANNEL, batch=batch)
             self.load.publisher(self.port, [source], interval=interval)
 
+    def probe(self, per_second: int) -> None:
+        """Ask for an answer so often, to see how long the server keeps others waiting."""
+        asked = self.peer.probe()
+        if asked is None:
+            return
+        source = self.load.source(0, asked)
+        self.load.publisher(self.port, [source], interval=1 / per_second)
+
     def turn(self, **options: Any) -> Turn:
         """Publish, wait until everything has arrived, and say what it cost."""
         cpu = self.server.cpu_seconds()

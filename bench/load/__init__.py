@@ -54,7 +54,9 @@ class Load:
     :param cores: the only ones it may run on.
     """
 
-    def __init__(self, *, payload_bytes: int = 200, seed: int = 1, cores: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, *, payload_bytes: int = 200, seed: int = 1, cores: Sequence[int] | None = None
+    ) -> None:
         self.payload_bytes = payload_bytes
         self._process = subprocess.Popen(
             [str(build())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -109,7 +111,7 @@ class Load:
         return opened
 
     def source(self, group: int, request: bytes) -> int:
-        """A request that publishes to the group, with a placeholder for each payload; its number."""
+        """A request that publishes to the group, a placeholder for each payload; its number."""
         return int(self.tell("source", group=group, request=request)["source"])
 
     def publisher(self, port: int, sources: Sequence[int], **options: Any) -> None:
@@ -208,7 +210,6 @@ def sources_of(load: Load, peer: Peer, group: int, channel: str, *, batch: int =
     """
     if not batch:
         return load.source(group, peer.publish(channel, load.placeholder))
-    # Payloads stand side by side in no peer's request: each is a run of its own.
     request = peer.publish_many(channel, [load.placeholder] * batch)
     if request is None:
         raise LookupError(f"{peer.name} publishes one at a time")

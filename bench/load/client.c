@@ -18,7 +18,8 @@ u64 churn_stay, churn_away;
 Tally tally;
 
 static u32 opening, to_open, open_end, open_at_once;
-static u8 incoming[1 << 21];
+#define LARGEST (1 << 20) /* a frame */
+static u8 incoming[3 * LARGEST];
 
 /* --- coming and going --- */
 
@@ -191,11 +192,14 @@ static size_t private(Client *client, const u8 *bytes, size_t size) {
     return frame.size;
 }
 
-static void deliver(Client *client, u64 published) {
+static void deliver(Client *client, u32 source, u32 number, u64 published) {
+    u32 *got = sources[source].got + number;
     client->received++;
     tally.delivered++;
     tally.last = now;
     histogram_add(&tally.latency, now - published);
+    if (++*got == groups[client->group].members)
+        histogram_add(&tally.last_reader, now - published);
     if (client->wants) replayed(client);
 }
 
@@ -206,10 +210,8 @@ static void advance(Client *client, Group *group) {
         Message *message = &stream->messages[client->message];
         if (message->end > client->place) return;
         client->message++;
-        if (!message->valid) continue;
-        deliver(client, message->published);
-        if (++message->got == group->members)
-            histogram_add(&tally.last_reader, now - message->published);
+        if (message->valid)
+            deliver(client, message->source, message->number, message->published);
     }
 }
 
@@ -233,15 +235,9 @@ static void note_leave(Client *client, const u8 *message, size_t size) {
     client->due = now + milliseconds * MILLISECOND + 1;
 }
 
-/* A message that is parsed for this socket alone. */
-static void judge(Client *client, const u8 *message, size_t size) {
-    Payload payload;
-    bool intact;
-    if (!payload_find(message, size, &payload, &intact)) {
-        note_leave(client, message, size);
-        return;
-    }
-    bool known = payload.source < source_count && sources[payload.source].group == client->group;
+static void judge(Client *client, Payload payload, bool intact) {
+    bool known = payload.source < source_count && sources[payload.source].group == client->group &&
+                 payload.number < sources[payload.source].number;
     if (!known || !intact) {
         tally.changed++;
         return;
@@ -252,8 +248,20 @@ static void judge(Client *client, const u8 *message, size_t size) {
         return;
     }
     client->next[payload.source] = payload.number + 1;
-    deliver(client, payload.published);
-    note_place(client, message, size);
+    deliver(client, payload.source, payload.number, payload.published);
+}
+
+/* A message that is parsed for this socket alone. */
+static void read_message(Client *client, const u8 *message, size_t size) {
+    Payload payload;
+    bool intact, any = false;
+    const u8 *at = message, *next;
+    for (; (next = payload_find(at, message + size - at, &payload, &intact)); at = next, any = true)
+        judge(client, payload, intact);
+    if (any)
+        note_place(client, message, size);
+    else
+        note_leave(client, message, size);
 }
 
 static size_t single(Client *client, const u8 *bytes, size_t size) {
@@ -261,7 +269,7 @@ static size_t single(Client *client, const u8 *bytes, size_t size) {
     if (own != NONE) return own == MORE ? 0 : own;
     Frame frame;
     if (frame_read(bytes, size, &frame) != 1 || size < frame.size) return 0;
-    judge(client, bytes + frame.head, frame.size - frame.head);
+    read_message(client, bytes + frame.head, frame.size - frame.head);
     return frame.size;
 }
 
@@ -275,7 +283,7 @@ static size_t subscribe(Client *client, const u8 *bytes, size_t size) {
         note_place(client, bytes, frame.size);
         if (--client->ready_left == 0) live(client);
     } else if (client->single) {
-        judge(client, bytes + frame.head, frame.size - frame.head);
+        read_message(client, bytes + frame.head, frame.size - frame.head);
     }
     return frame.size;
 }
@@ -303,6 +311,15 @@ static size_t bring(Client *client, Stream *stream, const u8 *bytes, size_t size
     return taken;
 }
 
+/* How many of the last bytes are the beginning of the next message as well as of an aside. */
+static size_t undecided(Client *client, Group *group, size_t size) {
+    if (!group->aside.size) return 0;
+    size_t frame = stream_frame(&group->stream, client->place), begun = client->place - frame;
+    if (begun >= group->aside.size || begun > size) return 0;
+    bool same = memcmp(group->stream.data.bytes + frame, group->aside.bytes, begun) == 0;
+    return same ? begun : 0;
+}
+
 static size_t compare(Client *client, const u8 *bytes, size_t size) {
     Group *group = &groups[client->group];
     Stream *stream = &group->stream;
@@ -316,8 +333,10 @@ static size_t compare(Client *client, const u8 *bytes, size_t size) {
     size_t common = size < there ? size : there;
     if (memcmp(bytes, ours, common) == 0) {
         client->place += common;
+        size_t left = common == size ? undecided(client, group, size) : 0;
+        client->place -= left;
         advance(client, group);
-        return common;
+        return common - left;
     }
     size_t same = 0;
     while (bytes[same] == ours[same]) same++;
@@ -333,20 +352,14 @@ static size_t compare(Client *client, const u8 *bytes, size_t size) {
     }
     /* What it has had of the frame was the same. */
     diverge(client, stream);
-    Buffer whole = {0};
-    append(&whole, stream->data.bytes + frame, client->place - frame);
-    append(&whole, bytes, size);
-    size_t used = single(client, whole.bytes, whole.size);
-    size_t had = client->place - frame;
-    if (!used) fail("a frame of other length than everybody's is cut: not handled");
-    empty(&whole);
-    return used - had;
+    client->owed = client->place - frame;
+    return 0;
 }
 
 static void consume(Client *client) {
     size_t rest = client->rest.size;
     if (rest) memcpy(incoming, client->rest.bytes, rest);
-    ssize_t got = recv(client->fd, incoming + rest, sizeof incoming - rest, 0);
+    ssize_t got = recv(client->fd, incoming + rest, LARGEST, 0);
     if (got < 0 && errno == EAGAIN) return;
     if (got <= 0) {
         lost(client);
@@ -368,10 +381,17 @@ static void consume(Client *client) {
             used += compare(client, incoming + used, size - used);
         else
             return; /* it has hung up */
+        if (client->owed) {
+            Stream *stream = &groups[client->group].stream;
+            memmove(incoming + used + client->owed, incoming + used, size - used);
+            memcpy(incoming + used, stream->data.bytes + client->place - client->owed, client->owed);
+            size += client->owed;
+            client->owed = 0;
+        }
         going = used > before || client->state != state || client->single != was_single;
     }
     if (client->state == GONE || client->state == AWAY) return;
-    if (used < size && size - used > sizeof incoming / 2) fail("a frame is too large");
+    if (size - used > LARGEST) fail("a frame is too large");
     if (used < size || client->rest.size) keep(&client->rest, incoming + used, size - used);
 }
 

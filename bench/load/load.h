@@ -77,8 +77,8 @@ typedef struct {
 extern size_t payload_size;
 void payload_choose(size_t size, u64 seed);
 void payload_write(u8 *place, Payload payload);
-/* Whether there is one in the message; `intact`: its content is what its number stands for. */
-bool payload_find(const u8 *message, size_t size, Payload *payload, bool *intact);
+/* Where the first one ends, or NULL; `intact`: its content is what its number stands for. */
+const u8 *payload_find(const u8 *message, size_t size, Payload *payload, bool *intact);
 
 /* --- stream.c --- */
 
@@ -86,8 +86,7 @@ typedef struct {
     u64 end; /* where it ends in the stream */
     u64 published;
     u32 source, number;
-    u32 got;    /* how many have it */
-    bool valid; /* the one that was next */
+    bool valid; /* not one that came again, or too late, or changed */
 } Message;
 
 /* What every socket of a group gets from its subscription on. The socket that gets a byte first
@@ -144,6 +143,7 @@ typedef struct {
     Buffer place;         /* what stands before a message's place in its channel, up to a `"` */
     Buffer leave;         /* what stands before the milliseconds after which to leave */
     bool each;            /* each socket's stream is parsed: they are not the same */
+    bool opaque;          /* a frame is a message whose payload is not looked for (deflated) */
     bool returning;       /* who loses its connection comes back */
     bool accepted_deflate;
     Stream stream;
@@ -165,6 +165,7 @@ typedef struct {
     u32 ready_left;
     u32 message;  /* of the stream: what comes next */
     size_t place; /* in the stream */
+    size_t owed;  /* bytes before it that are its own from now on */
     u64 received;
     Buffer rest; /* bytes that need others to be understood */
     u32 *next;   /* a single one's own */
@@ -194,6 +195,9 @@ typedef struct {
     size_t *slots;
     u32 slot_count;
     u32 number; /* of the next message */
+    u64 last;   /* when it published last */
+    u32 *got;   /* how many sockets have each message */
+    u32 got_capacity;
 } Source;
 
 extern Source *sources;

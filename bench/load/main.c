@@ -80,6 +80,7 @@ static void do_group(void) {
         .place = bytes("place"),
         .leave = bytes("leave"),
         .each = number("each", 0) != 0,
+        .opaque = number("opaque", 0) != 0,
         .returning = number("returning", 0) != 0,
     };
     printf("{\"group\":%u}\n", group_count - 1);
@@ -186,7 +187,11 @@ static void do_publisher(void) {
 
 /* No more sources and publishers. */
 static void do_forget(void) {
-    for (u32 i = 0; i < source_count; i++) empty(&sources[i].request), free(sources[i].slots);
+    for (u32 i = 0; i < source_count; i++) {
+        empty(&sources[i].request);
+        free(sources[i].slots);
+        free(sources[i].got);
+    }
     for (u32 i = 0; i < publisher_count; i++) {
         Publisher *publisher = &publishers[i];
         Buffer *owned[] = {&publisher->handshake, &publisher->needle, &publisher->out,
@@ -251,7 +256,10 @@ static double cpu_seconds(void) {
 
 static void expect(void) {
     tally = (Tally){0};
-    for (u32 i = 0; i < source_count; i++) sources[i].number = 0;
+    for (u32 i = 0; i < source_count; i++) {
+        sources[i].number = 0;
+        if (sources[i].got) memset(sources[i].got, 0, sources[i].got_capacity * sizeof(u32));
+    }
     for (u32 i = 0; i < group_count; i++) stream_reset(&groups[i].stream);
     for (u32 i = 0; i < client_count; i++) client_expect(&clients[i]);
 }

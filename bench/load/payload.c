@@ -49,11 +49,11 @@ void payload_write(u8 *place, Payload payload) {
     memcpy(place + PAYLOAD_HEAD, content(payload), payload_size - PAYLOAD_HEAD);
 }
 
-bool payload_find(const u8 *message, size_t size, Payload *payload, bool *intact) {
+const u8 *payload_find(const u8 *message, size_t size, Payload *payload, bool *intact) {
     const u8 *end = message + size;
     for (const u8 *at = message; (at = memchr(at, '@', end - at)); at++) {
         u64 source, number, published;
-        if (end - at < PAYLOAD_HEAD) return false;
+        if (end - at < PAYLOAD_HEAD) return NULL;
         if (!read_hex(at + 1, 4, &source) || !read_hex(at + 6, 8, &number) ||
             !read_hex(at + 15, 16, &published))
             continue;
@@ -61,7 +61,7 @@ bool payload_find(const u8 *message, size_t size, Payload *payload, bool *intact
         size_t rest = payload_size - PAYLOAD_HEAD;
         *intact = (size_t)(end - at) >= payload_size &&
                   memcmp(at + PAYLOAD_HEAD, content(*payload), rest) == 0;
-        return true;
+        return *intact ? at + payload_size : at + PAYLOAD_HEAD;
     }
-    return false;
+    return NULL;
 }

@@ -39,6 +39,9 @@ static void send_next(Publisher *publisher) {
     publisher->sent_at = clock_now();
     /* One that is late was due when it was due. */
     u64 published = publisher->interval ? publisher->due : publisher->sent_at;
+    source->got = grow(source->got, &source->got_capacity, source->number + source->slot_count,
+                       sizeof *source->got);
+    source->last = published;
     for (u32 i = 0; i < source->slot_count; i++)
         payload_write(publisher->out.bytes + source->slots[i],
                       (Payload){turn, source->number++, published});
@@ -57,7 +60,7 @@ static void answered(Publisher *publisher, u32 status) {
     bool is_probe = !sources[publisher->turns[0]].slot_count;
     histogram_add(is_probe ? &tally.probe : &tally.answer, now - publisher->sent_at);
     if (!is_probe) tally.last_answer = now;
-    if (status < 200 || status > 299) tally.refused++;
+    if (!is_probe && (status < 200 || status > 299)) tally.refused++;
     if (publishing && !publisher->interval) send_next(publisher);
 }
 
@@ -107,7 +110,6 @@ static size_t take(Publisher *publisher) {
         if (status != 101) fail("a connection that publishes is answered %u", status);
         publisher->open = true;
     } else {
-        if (status >= 300) fprintf(stderr, "%.400s\n", publisher->in.bytes);
         answered(publisher, status);
     }
     return used;

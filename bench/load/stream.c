@@ -17,19 +17,17 @@ size_t stream_lacks(const Stream *stream) {
     return ((bytes[1] & 0x7F) == 126 ? 4 : 10) - have;
 }
 
-static void complete(Stream *stream, u32 group, const Frame *frame) {
-    const u8 *bytes = stream->data.bytes + stream->begun + frame->head;
+static Message *add(Stream *stream) {
     stream->messages =
         grow(stream->messages, &stream->capacity, stream->count + 1, sizeof *stream->messages);
     Message *message = &stream->messages[stream->count++];
-    *message = (Message){.end = stream->begun + frame->size};
-    stream->begun = message->end;
-    if (!stream->next) stream->next = calloc(source_count + 1, sizeof *stream->next);
+    *message = (Message){.end = stream->begun};
+    return message;
+}
 
-    Payload payload;
-    bool intact;
-    if (!payload_find(bytes, frame->size - frame->head, &payload, &intact)) return;
-    if (payload.source >= source_count || sources[payload.source].group != group || !intact) {
+static void judge(Stream *stream, u32 group, Payload payload, bool intact) {
+    Message *message = add(stream);
+    if (!intact || payload.source >= source_count || sources[payload.source].group != group) {
         tally.changed++;
         return;
     }
@@ -44,6 +42,24 @@ static void complete(Stream *stream, u32 group, const Frame *frame) {
     message->number = payload.number;
     message->published = payload.published;
     message->valid = true;
+}
+
+static void complete(Stream *stream, u32 group, const Frame *frame) {
+    const u8 *at = stream->data.bytes + stream->begun + frame->head;
+    const u8 *end = stream->data.bytes + stream->begun + frame->size, *next;
+    u32 before = stream->count;
+    Payload payload;
+    bool intact;
+    stream->begun += frame->size;
+    if (!stream->next) stream->next = calloc(source_count + 1, sizeof *stream->next);
+    if (groups[group].opaque) {
+        judge(stream, group, (Payload){0, stream->next[0], sources[0].last}, true);
+        return;
+    }
+    /* Some servers put several into one message. */
+    for (; (next = payload_find(at, end - at, &payload, &intact)); at = next)
+        judge(stream, group, payload, intact);
+    if (stream->count == before) add(stream);
 }
 
 void stream_append(Stream *stream, u32 group, const u8 *bytes, size_t size) {

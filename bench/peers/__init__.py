@@ -1,4 +1,7 @@
-"""The peers there are. Each is a package here, with ``PEER`` in it; none is imported before it is asked for."""
+"""The peers there are.
+
+Each is a package here, with ``PEER`` in it; none is imported before it is asked for.
+"""
 
 from __future__ import annotations
 

@@ -28,7 +28,9 @@ SCENARIOS = (
     Scenario("channels", "many channels with few sockets; one socket on many channels", "channels"),
     Scenario("publish", "what a publication costs when nobody listens, by every way in", "publish"),
     Scenario("latency", "from the request to each receiver, up to the last one", "latency"),
-    Scenario("memory", "what a connection holds: idle, one that is stuck; what a feed does", "memory"),
+    Scenario(
+        "memory", "what a connection holds: idle, one that is stuck; what a feed does", "memory"
+    ),
     Scenario("connect", "handshakes", "connect"),
     Scenario("storm", "all come back at once and resume, against bare handshakes", "storm"),
     Scenario("jitter", "clients lose their connections all the time", "jitter"),

@@ -53,5 +53,8 @@ class NotifierPeer(Peer):
         body = "".join(line + "\n" for line in lines).encode()
         return request("POST", "/notify", body, content_type="application/x-ndjson")
 
+    def probe(self) -> bytes:
+        return request("GET", "/health/live", b"")
+
 
 PEER = NotifierPeer()

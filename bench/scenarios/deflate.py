@@ -1,0 +1,81 @@
+"""permessage-deflate (RFC 7692), where the server offers it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from bench.case import Case, Cases, Figure, Side, Turn
+from bench.peers.notifier import PEER as NOTIFIER
+from bench.plan import Plan
+from bench.scenarios.fanout import CPU, P99
+from bench.stage import CHANNEL, Stage
+
+BYTES = Figure("bytes_per_delivery", "bytes per delivery", "B", 1, 0)
+OFFER = {"Sec-WebSocket-Extensions": "permessage-deflate"}
+PAYLOAD_BYTES = 2000
+_RSV1, _FLUSHED = 0x40, b"\x00\x00\xff\xff"
+
+
+def cases(plan: Plan) -> Cases:
+    if "notifier" not in plan.peers:
+        return
+    sockets = plan.sockets(1000)
+    offered = _offered(plan)
+    sides = [_side("plain", "notifier, plain", plan, sockets, deflate=False)]
+    if offered:
+        sides.insert(0, _side("deflate", "notifier, deflated", plan, sockets, deflate=True))
+    yield Case(
+        "deflate",
+        f"{sockets:,} sockets, {PAYLOAD_BYTES} bytes, 20 a second",
+        sides if offered else [],
+        (CPU, BYTES, P99),
+        absent={} if offered else {"deflate": "the server does not offer it"},
+    )
+
+
+def _offered(plan: Plan) -> bool:
+    with Stage(NOTIFIER, plan) as stage:
+        return bool(stage.listen(1, stage.group(CHANNEL, headers=OFFER))["deflate"])
+
+
+def _side(name: str, title: str, plan: Plan, sockets: int, *, deflate: bool) -> Side:
+    @contextmanager
+    def begin() -> Iterator[Callable[[], Turn]]:
+        with Stage(NOTIFIER, plan, payload_bytes=PAYLOAD_BYTES) as stage:
+            # The load only counts and compares what is deflated; one stream of it is read here.
+            headers, opaque = (OFFER, 1) if deflate else ({}, 0)
+            stage.listen(sockets, stage.group(CHANNEL, headers=headers, opaque=opaque))
+            stage.publish(interval=0.05)
+
+            def turn() -> Turn:
+                result = stage.turn(seconds=max(1.0, plan.seconds))
+                stream = bytes.fromhex(stage.load.tell("dump")["stream"])
+                result["bytes_per_delivery"] = len(stream) / max(1, result["published"])
+                if deflate:
+                    messages = list(inflated(stream))
+                    numbers = [int(m.split(b"@0000.")[1][:8], 16) for m in messages]
+                    result["wrong"] += numbers != list(range(int(result["published"])))
+                return result
+
+            yield turn
+
+    return Side(name, title, begin)
+
+
+def inflated(stream: bytes) -> Iterator[bytes]:
+    """The messages in a server's bytes, each deflated by itself or not at all."""
+    at = 0
+    while at < len(stream):
+        first, size = stream[at], stream[at + 1]
+        at += 2
+        if size >= 126:
+            extended = 2 if size == 126 else 8
+            size = int.from_bytes(stream[at : at + extended])
+            at += extended
+        payload = stream[at : at + size]
+        at += size
+        # Each is a part of a stream that has no end (RFC 7692 §7.2.2).
+        part = zlib.decompressobj(-15)
+        yield part.decompress(payload + _FLUSHED) if first & _RSV1 else payload
