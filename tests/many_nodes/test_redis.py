@@ -14,7 +14,7 @@ import pytest
 from tests.faults import FaultProxy
 from tests.many_nodes.account import Account
 from tests.many_nodes.fleet import PATIENCE, fleet, until
-from tests.many_nodes.listeners import KINDS, ByCommands, ByLibrary, ByToken
+from tests.many_nodes.listeners import ByCommands, ByEvents, ByLibrary, ByToken
 from tests.many_nodes.load import CHANNELS, load
 from tests.redisservers.server import RedisServer
 
@@ -197,7 +197,7 @@ async def test_node_that_reads_too_slowly_for_redis_loses_nothing() -> None:
         stopped, other = nodes.nodes
         async with load(nodes) as working:
             working.listen_everywhere()
-            working.listen_everywhere(kinds=[KINDS[2]])
+            working.listen_everywhere(kinds=[ByEvents])
             await working.joined()
             nodes.leave(stopped)
             working.produce(per_second=20, size=40_000)
