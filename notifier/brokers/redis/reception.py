@@ -114,6 +114,8 @@ class Reception:
         self.head = Position(reading.epoch, reading.head)
         self.newborn = reading.head == 0
         self.clears = reading.clears
+        if reading.same_id:
+            self.memory.note(reading.head, reading.same_id)
 
     def catch_up(self, reading: Reading) -> None:
         """Tell what has come, and what can't be told."""
