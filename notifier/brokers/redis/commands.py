@@ -13,6 +13,7 @@ from redis.exceptions import (
     ClusterDownError,
     ClusterError,
     MasterDownError,
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -107,7 +108,7 @@ class Commands:
             pipeline.execute_command("WAIT", wait_replicas, round(self._timeout * 800))
         try:
             results: list[Any] = await pipeline.execute(raise_on_error=False)
-        except (RedisError, OSError) as error:
+        except (RedisError, RedisClusterException, OSError) as error:
             raise unavailable(error) from error
         if wait_replicas:
             have = results.pop()
@@ -148,7 +149,7 @@ def _translated(result: Any) -> Any:
         isinstance(result, ResponseError) and str(result).startswith(_PASSING_WORDS)
     ):
         return unavailable(result)
-    if isinstance(result, RedisClusterException | AuthorizationError | OSError):
+    if isinstance(result, RedisClusterException | AuthorizationError | NoPermissionError | OSError):
         return unavailable(result)
     if isinstance(result, RedisError) and not isinstance(result, ResponseError):
         return unavailable(result)
