@@ -163,7 +163,6 @@ class ReceptionMachine(RuleBasedStateMachine):
             self.witness,
             linger_seconds=LINGER,
             timeout=5.0,
-            on_roster=lambda channel, roster: None,
             clock=clock,
         )
         self.receptions.watch(self)
