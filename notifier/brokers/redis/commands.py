@@ -38,6 +38,10 @@ _PASSING = (
     TryAgainError,
 )
 _PASSING_WORDS = ("NOREPLICAS", "MISCONF", "CLUSTERDOWN", "MASTERDOWN", "UNBLOCKED", "BUSY ")
+# What a script may not do for this user, it is told so without NOPERM.
+_FORBIDDEN = ("ACL failure in script", "The user executing the script can't")
+# What it says to many words from one who has not said who they are.
+_STRANGER = "unauthenticated multibulk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,7 @@ def checked(result: Any) -> Any:
 
 def unavailable(error: BaseException) -> BrokerUnavailable:
     """What is said of a Redis that can't be reached, or can't do it now."""
-    if isinstance(error, AuthenticationError | AuthorizationError):
+    if isinstance(error, AuthenticationError | AuthorizationError) or _STRANGER in str(error):
         return BrokerUnavailable("Redis refuses this server's user or password.")
     return BrokerUnavailable(f"Redis is not available: {why(error)}")
 
@@ -146,7 +150,12 @@ def why(error: BaseException) -> str:
 
 def _translated(result: Any) -> Any:
     if isinstance(result, _PASSING) or (
-        isinstance(result, ResponseError) and str(result).startswith(_PASSING_WORDS)
+        isinstance(result, ResponseError)
+        and (
+            str(result).startswith(_PASSING_WORDS)
+            or _STRANGER in str(result)
+            or any(words in str(result) for words in _FORBIDDEN)
+        )
     ):
         return unavailable(result)
     if isinstance(result, RedisClusterException | AuthorizationError | NoPermissionError | OSError):

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from redis.exceptions import RedisError
+
 from notifier.brokers.redis.commands import Call, Commands, why
 from notifier.brokers.redis.link import Link
 from notifier.brokers.redis.scripts import RING
@@ -158,7 +160,7 @@ class Doorbell:
             while True:
                 try:
                     await self._hold()
-                except (OSError, BrokerUnavailable) as error:
+                except (OSError, BrokerUnavailable, RedisError) as error:
                     if self.trouble is None:
                         pause = RETRY_SECONDS
                     self.trouble = _sentence(error)

@@ -78,7 +78,7 @@ async def test_certificate_of_nobody_we_trust_is_trouble(
     brokers: Brokers, redis_server: RedisServer
 ) -> None:
     broker = await brokers(redis_server.tls_url, timeout=2.0)
-    assert "certificate" in (broker.trouble or "").lower()
+    await until(lambda: "certificate" in (broker.trouble or "").lower())
     with pytest.raises(BrokerUnavailable):
         await publish(broker)
 
@@ -99,13 +99,12 @@ async def test_password_and_user_are_asked_for_and_wrong_ones_are_said_to_be(
             ("app:wrong@", "WRONGPASS", "user or password"),
             ("", "NOAUTH", "user or password"),
             ("dumb:s@", "permission", "permission"),
-            ("deaf:s@", "permission", ""),
+            ("deaf:s@", "channel", "channel"),
         ):
             broker = await brokers(f"redis://{login}127.0.0.1:{port}", timeout=1.0)
-            assert heard in (broker.trouble or ""), login
-            if written:
-                with pytest.raises(BrokerUnavailable, match=written):
-                    await publish(broker)
+            await until(lambda broker=broker, heard=heard: heard in broker.trouble)  # type: ignore[misc]
+            with pytest.raises(BrokerUnavailable, match=written):
+                await publish(broker)
 
 
 async def test_requirepass_alone_needs_no_user(brokers: Brokers) -> None:
@@ -113,7 +112,7 @@ async def test_requirepass_alone_needs_no_user(brokers: Brokers) -> None:
         server.cli("CONFIG", "SET", "requirepass", "secret")
         await reaches(await brokers(f"redis://:secret@127.0.0.1:{server.port}"))
         wrong = await brokers(f"redis://:wrong@127.0.0.1:{server.port}", timeout=1.0)
-        assert "WRONGPASS" in (wrong.trouble or "")
+        await until(lambda: "WRONGPASS" in (wrong.trouble or ""))
 
 
 @pytest.mark.parametrize("scheme", ["redis", "redis+cluster", "redis+sentinel"])

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from redis.exceptions import ResponseError
 
 from notifier.brokers.redis.commands import Call
 from notifier.brokers.redis.doorbell import PROBE_SECONDS, RETRY_SECONDS, Doorbell, Listening
@@ -137,7 +138,8 @@ def test_probe_that_is_not_heard_makes_a_new_connection_on_which_all_is_asked_fo
 
 
 @pytest.mark.parametrize(
-    "failure", [BrokerUnavailable("Redis is full."), OSError("no route"), TimeoutError()]
+    "failure",
+    [BrokerUnavailable("Redis is full."), OSError("no route"), ResponseError("ERR what?")],
 )
 def test_whatever_keeps_it_from_ringing_is_said_and_passes(
     bench: Bench, failure: Exception
