@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 
 from notifier.brokers.redis.entry import decode
 from notifier.brokers.redis.reading import Reading
@@ -28,8 +29,10 @@ class Memory:
         if len(self._offsets) > LENGTH:
             del self._offsets[0], self._ids[0]
 
-    def clear(self) -> None:
-        del self._offsets[:], self._ids[:]
+    def forget_after(self, offset: int) -> None:
+        """The log is another one from there on."""
+        kept = bisect_right(self._offsets, offset)
+        del self._offsets[kept:], self._ids[kept:]
 
     def begins(self, otherwise: int) -> int:
         """The offset before the first that is remembered."""

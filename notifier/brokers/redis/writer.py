@@ -27,9 +27,20 @@ class Write:
     :param repeatable: carried out twice, it is as if once.
     :ivar tries: how often it was sent.
     :ivar deadline: until when it is tried, by the loop's clock.
+    :ivar reason: why it was not carried out when it was last tried.
     """
 
-    __slots__ = ("call", "channel", "deadline", "done", "remake", "repeatable", "size", "tries")
+    __slots__ = (
+        "call",
+        "channel",
+        "deadline",
+        "done",
+        "reason",
+        "remake",
+        "repeatable",
+        "size",
+        "tries",
+    )
 
     def __init__(
         self,
@@ -47,6 +58,7 @@ class Write:
         self.repeatable = repeatable
         self.tries = 0
         self.deadline = 0.0
+        self.reason = BrokerUnavailable("Redis does not answer in time.")
         self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
 
@@ -132,8 +144,13 @@ class Writer:
     def _next_batch(self) -> list[Write]:
         batch: list[Write] = []
         size = 0
+        now = asyncio.get_running_loop().time()
         while self._waiting and len(batch) < BATCH and (size < BATCH_BYTES or not batch):
             write = self._waiting.popleft()
+            if now >= write.deadline:
+                # To try all that wait behind others, each for its time, could take minutes.
+                self._settle(write, write.reason)
+                continue
             if write.channel in self._unborn:
                 self._unborn[write.channel].append(write)
                 continue
@@ -173,6 +190,7 @@ class Writer:
                 and now < write.deadline
                 and last_taken.get(channel, -1) < number
             ):
+                write.reason = result
                 left.append(write)
             else:
                 self._settle(write, result)

@@ -9,7 +9,13 @@ local log = load(KEYS[1], KEYS[2], KEYS[3])
 if not log or log.epoch ~= ARGV[3] then
   return log and log.epoch or ''
 end
-log.forks = ARGV[3] .. ':' .. ARGV[5] .. ' ' .. log.forks
+-- What was the same log further than that is so no more.
+local common = tonumber(ARGV[5])
+local forks = string.gsub(log.forks, ':(%d+)', function(offset)
+  return ':' .. whole(math.min(tonumber(offset), common))
+end)
+-- The oldest are forgotten, one by one as a whole.
+log.forks = ARGV[3] .. ':' .. whole(common) .. ' ' .. forks
 if #log.forks > 500 then
   log.forks = string.match(string.sub(log.forks, 1, 500), '^(.*) ')
 end
