@@ -6,7 +6,6 @@ before something else has happened: :mod:`tests.brokers.redis_parts.fakeredis`.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 from collections import Counter
@@ -27,6 +26,7 @@ from notifier.brokers.redis.receptions import RETRY_SECONDS, SILENCE_SECONDS, Re
 from notifier.brokers.redis.scripts import FOLLOW
 from notifier.brokers.redis.witness import Witness
 from notifier.channels import Namespace, Namespaces
+from notifier.errands import Errands
 from notifier.errors import BrokerUnavailable
 from notifier.notification import Draft, Gap, Position, Publication
 from tests.brokers.contract import Listener
@@ -154,7 +154,8 @@ class ReceptionMachine(RuleBasedStateMachine):
         self.wire = Wire(self.client, self.loop)
         self.line = Line(self.client, self.loop)
         clock = self.loop.time
-        self.witness = Witness(self.wire, self.calls, clock)  # type: ignore[arg-type]
+        self.errands = Errands()
+        self.witness = Witness(self.wire, self.calls, self.errands, clock)  # type: ignore[arg-type]
         self.receptions = Receptions(
             self.wire,  # type: ignore[arg-type]
             self.line,  # type: ignore[arg-type]
@@ -186,7 +187,6 @@ class ReceptionMachine(RuleBasedStateMachine):
         self.settled = True
         self.forked = False
         self.after_failover = 0
-        self.testifying: list[Any] = []
         if published:
             self.publish(None, here=here, count=published)
         if listens:
@@ -196,12 +196,12 @@ class ReceptionMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "loop"):
             return
-        for task in (self.joining, *self.testifying):
-            if task is not None:
-                task.cancel()
-        closing = self.loop.create_task(self.receptions.close())
-        self.loop.run()
-        assert closing.done()
+        if self.joining is not None:
+            self.joining.cancel()
+        for closing in (self.receptions.close(), self.errands.close()):
+            task = self.loop.create_task(closing)
+            self.loop.run()
+            assert task.done()
         self.loop.stop()
         self.line.close()
 
@@ -289,14 +289,19 @@ class ReceptionMachine(RuleBasedStateMachine):
             self.after_failover -= 1
         for _ in range(count):
             place, id = self._publish(None if self.rolls_back else expires_in_ms)
-            if here and not self.witness.stored(self.channel, place, id):
-                self._testify()
+            if here:
+                self.witness.stored(self.channel, place, id)
             self._remember()
         self.line.take_in()
 
+    @property
+    def _keys(self) -> tuple[str, str, str]:
+        names, channel = self.names, self.channel
+        return names.stream(channel), names.log(channel), names.expiries(channel)
+
     def _remember(self) -> None:
         if self.rolls_back:
-            keys = (self.names.stream(self.channel), self.names.log(self.channel))
+            keys = self._keys
             dumps = {key: self.client.dump(key) for key in keys}
             truth = None if self.truth is None else self.truth.copy()
             kept: Any = {key: dump for key, dump in dumps.items() if dump is not None}
@@ -328,7 +333,7 @@ class ReceptionMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.rolls_back)
     @rule()
     def lose_everything(self) -> None:
-        self.client.delete(self.names.stream(self.channel), self.names.log(self.channel))
+        self.client.delete(*self._keys)
         self.truth = None
 
     @precondition(lambda self: self.rolls_back and self.settled)
@@ -338,7 +343,7 @@ class ReceptionMachine(RuleBasedStateMachine):
         if self.line.up:
             self.line.lose()
         truth, dumps = self.past[max(0, len(self.past) - 1 - lost)]
-        self.client.delete(self.names.stream(self.channel), self.names.log(self.channel))
+        self.client.delete(*self._keys)
         for key, dump in dumps.items():
             self.client.restore(key, 0, dump)
         self.truth = None if truth is None else truth.copy()
@@ -448,15 +453,7 @@ class ReceptionMachine(RuleBasedStateMachine):
     def restore_line(self) -> None:
         self.line.restore()
         self.line.take_in()
-        self._testify()
-
-    def _testify(self) -> None:
-        async def testify() -> None:
-            with contextlib.suppress(BrokerUnavailable):
-                await self.witness.testify()
-
-        self.testifying = [task for task in self.testifying if not task.done()]
-        self.testifying.append(self.loop.create_task(testify()))
+        self.witness.doubt()
         self._turn()
 
     @precondition(lambda self: bool(self.births))
