@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,10 @@ class Call:
     args: tuple[str | bytes | int, ...] = ()
 
 
+# Round trips at once; as many connections, of which redis-py makes a hundred at most.
+TRIPS = 64
+
+
 class Commands:
     """Sends calls and translates what can go wrong.
 
@@ -62,6 +67,7 @@ class Commands:
     def __init__(self, topology: Topology, timeout: float) -> None:
         self._topology = topology
         self._timeout = timeout
+        self._room = asyncio.Semaphore(TRIPS)
         # How a doorbell is rung, and listened to.
         self.publish = "SPUBLISH" if topology.sharded else "PUBLISH"
         self.subscribe = "SSUBSCRIBE" if topology.sharded else "SUBSCRIBE"
@@ -111,7 +117,12 @@ class Commands:
             # Less than the socket's timeout, for the answer to come.
             pipeline.execute_command("WAIT", wait_replicas, round(self._timeout * 800))
         try:
-            results: list[Any] = await pipeline.execute(raise_on_error=False)
+            async with asyncio.timeout(self._timeout):
+                await self._room.acquire()
+            try:
+                results: list[Any] = await pipeline.execute(raise_on_error=False)
+            finally:
+                self._room.release()
         except (RedisError, RedisClusterException, OSError) as error:
             raise unavailable(error) from error
         if wait_replicas:

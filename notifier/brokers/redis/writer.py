@@ -199,8 +199,13 @@ class Writer:
     async def _register(self, channel: str, epoch: str) -> None:
         """Enter the channel in the registry; then its writes are due again, before all others."""
         failure: Exception | None = None
+        away: BrokerUnavailable | None = None
         try:
-            await self._registry.enter(channel, epoch)
+            try:
+                await self._registry.enter(channel, epoch)
+            except BrokerUnavailable as error:
+                away = error
+                await asyncio.sleep(RETRY_SECONDS)
         except NotifierError as error:
             failure = error
         except BaseException:
@@ -211,7 +216,9 @@ class Writer:
             self._refuse(writes, failure)
             return
         for write in writes:
-            if write.remake is not None:
+            if away is not None:
+                write.reason = away  # they are found unborn again
+            elif write.remake is not None:
                 write.call, write.tries = write.remake(epoch), 0
         self._waiting.extendleft(reversed(writes))
         self._go_on()
