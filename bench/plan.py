@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from bench.peers import NAMES
 
+# Those that a quick look at more than fan-out is about.
+_MAIN = ("notifier", "floor", "nchan")
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -31,11 +34,16 @@ class Plan:
 
     @classmethod
     def quickly(cls, peers: Sequence[str], *, seed: int, pin: bool) -> Plan:
-        return cls(rounds=3, seconds=0.6, size=0.2, peers=peers, seed=seed, pin=pin, quick=True)
+        return cls(rounds=2, seconds=0.5, size=0.2, peers=peers, seed=seed, pin=pin, quick=True)
 
     def sockets(self, full: int, *, least: int = 50) -> int:
         """So many in the full measurement."""
         return max(least, round(full * self.size))
+
+    @property
+    def main_peers(self) -> Sequence[str]:
+        """Of the peers, those that are measured in scenarios besides fan-out."""
+        return [name for name in self.peers if not self.quick or name in _MAIN]
 
     @property
     def server_cores(self) -> tuple[int, ...] | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from bench.case import Case, Cases, Figure, Side, Turn
 from bench.peer import Peer
 from bench.peers import peers
+from bench.peers.floor import FloorPeer
 from bench.plan import Plan
 from bench.stage import Stage
 
@@ -48,9 +50,9 @@ def cases(plan: Plan) -> Cases:
         PACED,
         sockets=thousand,
         interval=0.05,
-        seconds=max(1.0, plan.seconds),
+        seconds=plan.seconds,
     )
-    yield case(
+    flat_out = case(
         "flat-out",
         f"{thousand:,} sockets, {SINGLE_PUBLISHERS} publishers of single POSTs",
         present,
@@ -59,6 +61,18 @@ def cases(plan: Plan) -> Cases:
         connections=SINGLE_PUBLISHERS,
         seconds=plan.seconds,
     )
+    if "floor" in {peer.name for peer in present}:
+        # What can be done at most by who joins the messages of a turn, as we do.
+        joined = side(
+            FloorPeer("--batch"),
+            plan,
+            sockets=thousand,
+            connections=SINGLE_PUBLISHERS,
+            seconds=plan.seconds,
+        )
+        joined = replace(joined, name="floor_batch", title="send() once a turn (C)")
+        flat_out = replace(flat_out, sides=[*flat_out.sides, joined])
+    yield flat_out
     batching = [peer for peer in present if peer.publish_many("c", [b"p"]) is not None]
     yield case(
         "batches",
@@ -78,7 +92,7 @@ def cases(plan: Plan) -> Cases:
         (*PACED, STALL),
         sockets=many,
         interval=0.25,
-        seconds=max(1.0, plan.seconds),
+        seconds=plan.seconds,
         probe=1,
     )
 

@@ -19,7 +19,7 @@ QUANTILES = (
 
 
 def cases(plan: Plan) -> Cases:
-    present, absent = peers(plan.peers)
+    present, absent = peers(plan.main_peers)
     for sockets in (100,) if plan.quick else (100, plan.sockets(1000)):
         yield Case(
             f"latency-{sockets}",
