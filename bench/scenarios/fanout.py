@@ -16,16 +16,17 @@ from bench.stage import Stage
 CPU = Figure("cpu_per_delivery", "server CPU per delivery", "µs", 1e6, 2)
 RATE = Figure("deliveries_per_second", "deliveries", "/s", 1, 0, more_is_better=True)
 PER_CORE = Figure(
-    "deliveries_per_core", "deliveries per core-second", "", 1, 0, more_is_better=True
+    "deliveries_per_core", "per core-second", "", 1, 0, more_is_better=True
 )
-CORES = Figure("cores", "cores used by the server", "", 1, 2)
+CORES = Figure("cores", "cores: server", "", 1, 2)
+LOAD_CORES = Figure("load_cores", "load", "", 1, 2)
 P50 = Figure("latency_p50", "latency, median", "ms", 1e3, 1)
 P99 = Figure("latency_p99", "latency, p99", "ms", 1e3, 1)
 MAX = Figure("latency_max", "latency, max", "ms", 1e3, 1)
 STALL = Figure("probe_max", "longest wait for another request's answer", "ms", 1e3, 1)
 
 PACED = (CPU, P50, P99, MAX)
-FLAT_OUT = (RATE, CPU, PER_CORE, P99, CORES)
+FLAT_OUT = (RATE, CPU, PER_CORE, P99, CORES, LOAD_CORES)
 # Fan-out to 15,000 is for those that come near the floor; the others take minutes to connect.
 LARGE = ("notifier", "floor", "nchan", "ws", "centrifugo")
 SINGLE_PUBLISHERS = 8
