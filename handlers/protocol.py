@@ -16,7 +16,8 @@ from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
 from handlers.linger import linger
 from notifier.sink import Sink
-from notifier.wire.websocket import Opcode, frame, may_be_sent
+from notifier.wire import deflate
+from notifier.wire.websocket import RSV1, Opcode, frame, may_be_sent
 
 # How long a peer has to answer our Close frame.
 CLOSE_SECONDS = 5.0
@@ -54,6 +55,13 @@ class Protocol(WebSocketProtocol13):
     _head: asyncio.Future[bytes] | None = None
     _reading: asyncio.Task[None] | None = None
     _listening = False
+    # permessage-deflate: whether it may be negotiated, and whether it was.
+    may_deflate = False
+    deflates = False
+    # The message under way is compressed.
+    _compressed = False
+    # What Tornado's limit for a message is above ours.
+    _slack = CONTROL_BYTES
 
     def _write_frame(
         self, fin: bool, opcode: int, data: bytes, flags: int = 0
@@ -72,7 +80,18 @@ class Protocol(WebSocketProtocol13):
         return flush
 
     def _parse_extensions_header(self, headers: HTTPHeaders) -> list[tuple[str, dict[str, str]]]:
-        return []  # none is negotiated, so none can be malformed
+        """Negotiate; Tornado, to whom nothing is told of it, leaves what is compressed to us."""
+        if self.may_deflate:
+            answer = deflate.negotiate(headers.get("Sec-WebSocket-Extensions", ""))
+            if answer is not None:
+                self.handler.set_header(  # type: ignore[attr-defined]
+                    "Sec-WebSocket-Extensions", answer
+                )
+                self.deflates = True
+                limit = self.params.max_message_size
+                self.params.max_message_size = deflate.longest(limit)
+                self._slack += self.params.max_message_size - limit
+        return []
 
     async def _accept_connection(self, handler: WebSocketHandler) -> None:
         try:
@@ -143,7 +162,7 @@ class Protocol(WebSocketProtocol13):
         """A long payload piece by piece, each of them a sign of life."""
         if self._head is not None:
             head, self._head = self._head, None
-            return await head
+            return self._note_compression(await head) if self.deflates else await head
         if n <= PIECE_BYTES:
             return await super()._read_bytes(n)
         data = bytearray()
@@ -151,6 +170,16 @@ class Protocol(WebSocketProtocol13):
             data += await super()._read_bytes(min(PIECE_BYTES, n - len(data)))
             self.handler.heard = True  # type: ignore[attr-defined]
         return bytes(data)
+
+    def _note_compression(self, head: bytes) -> bytes:
+        """The start of a frame without RSV1, where that says that a message is compressed.
+
+        Elsewhere (RFC 7692 §6.1: on continuations and control frames) Tornado refuses it.
+        """
+        if head[0] & 0x0F not in (Opcode.TEXT, Opcode.BINARY):
+            return head
+        self._compressed = bool(head[0] & RSV1)
+        return bytes((head[0] & ~RSV1, head[1]))
 
     def _check_masked(self) -> bool:
         """RFC 6455 §5.1: a client's frames are masked; Tornado takes others as well."""
@@ -162,7 +191,14 @@ class Protocol(WebSocketProtocol13):
     def _handle_message(self, opcode: int, data: bytes) -> asyncio.Future[None] | None:
         if self.client_terminated or not self._check_masked():
             return None
-        if len(data) > self.params.max_message_size - CONTROL_BYTES:
+        limit = self.params.max_message_size - self._slack
+        if self._compressed and opcode in (Opcode.TEXT, Opcode.BINARY):
+            try:
+                data = deflate.inflate(data, limit)
+            except ValueError:
+                self.fail(INVALID_DATA, "a compressed message that can't be inflated")
+                return None
+        if len(data) > limit:
             self.fail(TOO_BIG, "message too big")
             return None
         self.handler.heard = True  # type: ignore[attr-defined]
@@ -235,8 +271,11 @@ def _fitting(reason: str) -> bytes:
     return reason.encode()[:123].decode(errors="ignore").encode()
 
 
-def adopt(protocol: Any) -> Protocol | None:
+def adopt(protocol: Any, *, may_deflate: bool) -> Protocol | None:
     """The protocol Tornado chose for a handler, as ours; ``None`` when it chose none."""
     if protocol is None:
         return None
-    return Protocol(protocol.handler, mask_outgoing=False, params=protocol.params)
+    ours = Protocol(protocol.handler, mask_outgoing=False, params=protocol.params)
+    if may_deflate:
+        ours.may_deflate = True
+    return ours

@@ -14,6 +14,7 @@ from notifier.listener import Joined
 from notifier.node import new_id
 from notifier.notification import Gap, Notification
 from notifier.sink import Sink
+from notifier.wire.prepared import Format
 from notifier.wire.raw import RAW, WithoutEcho
 
 _PARAMETERS = frozenset({"since", "echo"})
@@ -30,6 +31,7 @@ class RawSocket(Socket):
     """
 
     transport = "raw"
+    format = RAW
     _wanted: Wanted
     _name: str
     _without_echo: WithoutEcho | None = None
@@ -42,10 +44,10 @@ class RawSocket(Socket):
             self._without_echo = WithoutEcho()
         await super().get(**kwargs)
 
-    def _make_sink(self, stream: TornadoStream) -> Sink:
+    def _make_sink(self, stream: TornadoStream, format: Format) -> Sink:
         return self.node.connections.sink(
             stream,
-            RAW,
+            format,
             transport=self.transport,
             tailor=self._without_echo,
             on_gap=self._on_gap,

@@ -31,6 +31,9 @@ from handlers.sharing import Sharing
 from handlers.static import Static
 from notifier.metrics import Metrics
 from notifier.node import Node
+from notifier.wire.deflate import deflating
+from notifier.wire.raw import raw
+from notifier.wire.websocket import native
 
 OURS = Policy()
 OPEN = Policy(cross_site=True)
@@ -48,11 +51,13 @@ def application(node: Node, static: Path) -> Application:
         version=notifier.__version__,
         max_connections=node.settings.max_connections,
     )
+    # Made once: a publication is encoded once for each format there is.
+    framing = deflating(node.settings.deflate_min_bytes) if node.settings.deflate else None
     table: list[tuple[str, type[RequestHandler], Policy, dict[str, Any]]] = [
         (r"/", Page, LINKED, {"index": static / "index.html"}),
         (r"/static/(.+)", Static, OURS, {"path": str(static)}),
-        (r"/ws", NativeSocket, OURS, {}),
-        (r"/raw/([^/]+)", RawSocket, OURS, {}),
+        (r"/ws", NativeSocket, OURS, {"deflated": framing and native("native-deflate", framing)}),
+        (r"/raw/([^/]+)", RawSocket, OURS, {"deflated": framing and raw("raw-deflate", framing)}),
         (r"/events", Events, OURS, {}),
         (r"/stream", LineStream, OURS, {}),
         (r"/echo", Echo, OPEN, {}),

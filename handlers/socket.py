@@ -19,6 +19,7 @@ from notifier import logs
 from notifier.errors import BadParameter, Draining, NotifierError, UpgradeRequired
 from notifier.node import Node, new_id
 from notifier.sink import Sink
+from notifier.wire.prepared import Format
 from notifier.wire.websocket import NATIVE, PING
 
 log = logging.getLogger("notifier.websocket")
@@ -55,16 +56,23 @@ class Socket(WebSocketHandler):
     """One WebSocket connection; a :class:`~notifier.connections.Connection` of the node.
 
     :cvar transport: one of :data:`~notifier.counts.TRANSPORTS`.
+    :cvar format: of its publications.
     :ivar id: what the logs and the ``welcome`` call it.
     :ivar heard: set by the protocol when anything arrives; read by keep-alive.
     """
 
     sink: Sink
     transport: str
+    format: Format = NATIVE
 
-    def initialize(self, node: Node, policy: Policy) -> None:
+    def initialize(self, node: Node, policy: Policy, deflated: Format | None = None) -> None:
+        """
+        :param deflated: the format of those who have negotiated permessage-deflate; without it
+            nobody can.
+        """
         self.node = node
         self._policy = policy
+        self._deflated = deflated
         self.id = new_id()
         self.heard = True
 
@@ -116,7 +124,7 @@ class Socket(WebSocketHandler):
         return True  # prepare() has checked it, by the route's policy
 
     def get_websocket_protocol(self) -> Protocol | None:
-        return adopt(super().get_websocket_protocol())
+        return adopt(super().get_websocket_protocol(), may_deflate=self._deflated is not None)
 
     @property
     def max_message_size(self) -> int:
@@ -130,7 +138,8 @@ class Socket(WebSocketHandler):
         if stream.closed():
             raise StreamClosedError  # it left in the middle of the handshake
         stream.set_nodelay(True)
-        self.sink = protocol.sink = self._make_sink(TornadoStream(stream))
+        format = (self._deflated if protocol.deflates else None) or self.format
+        self.sink = protocol.sink = self._make_sink(TornadoStream(stream), format)
         self.node.connections.add(self)
         logs.event(
             log,
@@ -156,8 +165,8 @@ class Socket(WebSocketHandler):
             name: value for name, value in vars(self).items() if name not in _OF_THE_HANDSHAKE
         }
 
-    def _make_sink(self, stream: TornadoStream) -> Sink:
-        return self.node.connections.sink(stream, NATIVE, transport=self.transport)
+    def _make_sink(self, stream: TornadoStream, format: Format) -> Sink:
+        return self.node.connections.sink(stream, format, transport=self.transport)
 
     # --- the node's Connection ---
 

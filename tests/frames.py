@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from typing import NamedTuple, cast
 
@@ -9,6 +10,8 @@ from notifier.notification import Publication
 from notifier.wire.prepared import Format, Prepared
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+# The bit of a compressed message among the reserved ones.
+RSV1 = 4
 
 
 class Frame(NamedTuple):
@@ -17,11 +20,17 @@ class Frame(NamedTuple):
 
 
 class FrameParser:
-    """Cuts bytes into frames; anything a server must not send fails the test."""
+    """Cuts bytes into frames; anything a server must not send fails the test.
+
+    :ivar inflates: permessage-deflate was negotiated.
+    :ivar compressed: how many messages were.
+    """
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self.closed = False
+        self.inflates = False
+        self.compressed = 0
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that are complete now."""
@@ -44,8 +53,9 @@ class FrameParser:
         buffer = self._buffer
         if len(buffer) < 2:
             return None
-        assert buffer[0] & 0xF0 == 0x80, f"not a whole frame: {bytes(buffer[:20])!r}"
         opcode = buffer[0] & 0x0F
+        compressed = buffer[0] & 0xF0 == 0xC0 and self.inflates and opcode in (TEXT, BINARY)
+        assert buffer[0] & 0xF0 == 0x80 or compressed, f"no whole frame: {bytes(buffer[:20])!r}"
         assert opcode in (TEXT, BINARY, CLOSE, PING, PONG), f"opcode {opcode}"
         assert not buffer[1] & 0x80, "a masked frame from a server"
         size, head = buffer[1], 2
@@ -60,6 +70,11 @@ class FrameParser:
             return None
         payload = bytes(buffer[head : head + size])
         del buffer[: head + size]
+        if compressed:
+            # Nobody has to remember what came before: each is inflated from nothing.
+            payload = zlib.decompressobj(-15).decompress(payload + b"\0\0\xff\xff")
+            assert len(payload) > size, "deflating has made it no smaller"
+            self.compressed += 1
         return Frame(opcode, payload)
 
 
@@ -88,6 +103,16 @@ def client_frame(
     repeated = mask * (len(payload) // 4 + 1)
     scrambled = int.from_bytes(payload) ^ int.from_bytes(repeated[: len(payload)])
     return start + mask + scrambled.to_bytes(len(payload))
+
+
+def deflated_frame(payload: bytes, opcode: int = TEXT) -> bytes:
+    """A compressed message as a client sends it (RFC 7692 §7.2.1)."""
+    return client_frame(deflated(payload), opcode, reserved=RSV1)
+
+
+def deflated(payload: bytes) -> bytes:
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
 # A format for tests of what does not look into frames: an item is its own encoding.

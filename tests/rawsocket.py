@@ -58,8 +58,11 @@ class Service:
 
 @asynccontextmanager
 async def serving(*, send_buffer: int | None = None, **settings: Any) -> AsyncIterator[Service]:
-    """Serve on a free port; ``send_buffer`` is the kernel's for each accepted socket."""
-    chosen = Settings(**{**UNHURRIED, **settings})
+    """Serve on a free port; ``send_buffer`` is the kernel's for each accepted socket.
+
+    WebSockets that offer to are compressed.
+    """
+    chosen = Settings(**{"deflate": True, **UNHURRIED, **settings})
     namespaces = chosen.channel_namespaces()
     broker = RecordingBroker(
         namespaces,

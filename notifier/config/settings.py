@@ -289,6 +289,15 @@ class Settings(BaseSettings):
         gt=0,
         le=_DAY,
     )
+    deflate: bool = _setting(
+        "Connections",
+        False,
+        "Whether WebSockets that offer permessage-deflate get publications compressed, and may "
+        "send compressed messages.",
+    )
+    deflate_min_bytes: Size = _setting(
+        "Connections", 256, "Publications shorter than this are sent as they are.", ge=0
+    )
     drain_seconds: Duration = _setting(
         "Connections",
         10.0,

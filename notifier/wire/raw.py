@@ -13,7 +13,7 @@ from pydantic_core import from_json
 from notifier.notification import Gap, Publication
 from notifier.wire import messages
 from notifier.wire.prepared import Format, Prepared
-from notifier.wire.websocket import Opcode, frame
+from notifier.wire.websocket import Framing, Opcode, frame
 
 
 def payload(publication: Publication) -> tuple[int, bytes]:
@@ -26,17 +26,22 @@ def payload(publication: Publication) -> tuple[int, bytes]:
     return Opcode.TEXT, b"{" + messages.members(publication) + b"}"
 
 
-def _encode(item: Publication | Gap) -> bytes:
-    assert isinstance(item, Publication), "a gap has no payload"
-    opcode, data = payload(item)
-    return frame(data, opcode)
+def raw(name: str, framing: Framing) -> Format:
+    """Payloads only, framed so."""
+
+    def encode(item: Publication | Gap) -> bytes:
+        assert isinstance(item, Publication), "a gap has no payload"
+        opcode, data = payload(item)
+        return framing(data, opcode)
+
+    return Format(name, encode, _say, tells_gaps=False)
 
 
 def _say(kind: str, message: bytes) -> bytes:
     return b""
 
 
-RAW = Format("raw", _encode, _say, tells_gaps=False)
+RAW = raw("raw", frame)
 
 
 class WithoutEcho:

@@ -6,13 +6,20 @@ Frames to clients are unmasked, so one frame serves every socket.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from enum import IntEnum
+from typing import TypeAlias
 
 from notifier.notification import Gap, Publication
 from notifier.wire import messages
 from notifier.wire.prepared import Format
 
 _FIN = 0x80
+# Of a compressed message's first frame (RFC 7692 §6).
+RSV1 = 0x40
+
+# What makes a frame of a payload and its opcode.
+Framing: TypeAlias = Callable[[bytes, int], bytes]
 
 
 class Opcode(IntEnum):
@@ -28,6 +35,7 @@ class Opcode(IntEnum):
 def frame(payload: bytes, opcode: int = Opcode.TEXT) -> bytes:
     """One whole frame.
 
+    :param opcode: with ``RSV1``, if that is to be set.
     :raises ValueError: for a control frame over 125 bytes.
     """
     size = len(payload)
@@ -49,12 +57,17 @@ def may_be_sent(close_code: int) -> bool:
 PING = frame(b"", Opcode.PING)
 
 
-def _encode(item: Publication | Gap) -> bytes:
-    return frame(messages.item(item))
+def native(name: str, framing: Framing) -> Format:
+    """The native protocol, with its publications framed so."""
+
+    def encode(item: Publication | Gap) -> bytes:
+        return framing(messages.item(item), Opcode.TEXT)
+
+    return Format(name, encode, _say)
 
 
 def _say(kind: str, message: bytes) -> bytes:
     return frame(message)
 
 
-NATIVE = Format("native", _encode, _say)
+NATIVE = native("native", frame)

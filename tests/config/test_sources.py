@@ -185,6 +185,7 @@ def test_every_setting_is_read_from_the_environment(monkeypatch: pytest.MonkeyPa
         "allowed_origins": "https://A.example:443,http://[::1]:8080/",
         "namespaces": '{"audit": {"history_size": 9, "history_ttl": "1m"}}',
         "presence": "true",
+        "deflate": "true",
         "workers": "1",  # more need another broker
         "log_level": "error",
         "log_format": "json",

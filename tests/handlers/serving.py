@@ -240,7 +240,9 @@ class RawSocket(Wire):
 
     async def upgrade(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
         await self.send(head("GET", path, {**HANDSHAKE, **(headers or {})}))
-        return await self.answer()
+        answer = await self.answer()
+        self.parser.inflates = "sec-websocket-extensions" in answer.headers
+        return answer
 
     async def frame(self) -> Frame:
         """The next frame. Raises IncompleteReadError at the end."""

@@ -112,6 +112,26 @@ def test_a_message_is_refused_by_size_before_it_is_read() -> None:
     assert CONTROL_BYTES == 125
 
 
+def test_what_is_compressed_is_left_to_us() -> None:
+    """``protocol.py`` takes RSV1 out of the first two bytes, and Tornado inflates nothing."""
+    source = inspect.getsource(WebSocketProtocol13._receive_frame)
+    assert source.index("_read_bytes") == source.index("_read_bytes(2)"), f"{CHANGED}the head"
+    assert source.index("if reserved_bits:") < source.index("_read_bytes(4)"), (
+        f"{CHANGED}reserved bits are not refused before the payload"
+    )
+    protocol = WebSocketProtocol13(_Delegate(), False, _WebSocketParams(max_message_size=1))
+    assert protocol._decompressor is None and not protocol._frame_compressed, (
+        f"{CHANGED}compression without options"
+    )
+    assert protocol.params.compression_options is None
+    accepting = inspect.getsource(WebSocketProtocol13._accept_connection)
+    assert (
+        accepting.index("_parse_extensions_header(handler.request.headers)")
+        < accepting.index("handler.finish()")
+        < accepting.index("handler.open(")
+    ), f"{CHANGED}extensions are looked at too late to answer them"
+
+
 class _Delegate:
     """What a protocol tells its handler."""
 
@@ -147,6 +167,7 @@ def test_our_protocol_overrides_nothing_that_is_not_there() -> None:
     ours |= {"_check_masked", "_handle_close", "__abstractmethods__", "_abc_impl"}
     ours |= {"_head", "_reading", "_listening", "_await_frame", "_frame_came", "_receive_frames"}
     ours |= {"_ended"}
+    ours |= {"may_deflate", "deflates", "_compressed", "_note_compression", "_slack"}
     for name in vars(Protocol).keys() - ours:
         assert hasattr(WebSocketProtocol13, name), f"{CHANGED}{name} overrides nothing"
 

@@ -83,6 +83,13 @@ class Fleet:
                 while (await node.not_ready()) is not None:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
 
+    async def until_not_ready(self, node: Process) -> str:
+        """Wait until it says that it is not; why."""
+        async with asyncio.timeout(PATIENCE):
+            while (reason := await node.not_ready()) is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            return reason
+
     async def stored(self, channel: str) -> list[Entry]:
         """All that history has of a channel, in order."""
         found: list[Entry] = []

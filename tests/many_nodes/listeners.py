@@ -156,4 +156,5 @@ class ByLibrary(Listener):
         return self.account.connections > 0
 
 
-KINDS: tuple[type[Listener], ...] = (ByToken, ByCommands, ByEvents, ByLines, ByLibrary)
+SMALL: tuple[type[Remembering], ...] = (ByToken, ByCommands, ByEvents, ByLines)
+KINDS: tuple[type[Listener], ...] = (*SMALL, ByLibrary)

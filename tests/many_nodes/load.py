@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from tests.many_nodes.account import Account, Balance, Ledger
 from tests.many_nodes.fleet import PATIENCE, Fleet, until
@@ -50,7 +51,7 @@ class Load:
         for number, node in enumerate(self.fleet.rotation):
             for kind in kinds:
                 name = f"{kind.__name__} {len(self.listeners)} on node {number}"
-                self.add(kind(name, self.fleet, names, pick=lambda node=node: node))
+                self.add(kind(name, self.fleet, names, pick=partial(_same, node)))
 
     def add(self, listener: Listener) -> None:
         self.listeners.append(listener)
@@ -121,6 +122,10 @@ class Load:
             task.cancel()
         for _, task in self._producers:
             task.cancel()
+
+
+def _same(node: Process) -> Process:
+    return node
 
 
 @asynccontextmanager

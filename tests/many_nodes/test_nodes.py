@@ -8,7 +8,7 @@ import json
 import pytest
 
 from tests.many_nodes.fleet import PATIENCE, fleet, until
-from tests.many_nodes.listeners import KINDS, ByLibrary
+from tests.many_nodes.listeners import SMALL, ByCommands, ByEvents, ByLibrary, ByToken
 from tests.many_nodes.load import CHANNELS, load
 from tests.many_nodes.producers import in_turn
 from tests.redisservers.server import RedisServer
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.gen_test(timeout=3 * PATIENCE)
 async def test_what_any_node_is_given_every_node_delivers_in_order_and_once() -> None:
     with RedisServer() as redis, fleet(*[redis.url] * 3) as nodes:
         async with load(nodes) as working:
-            working.listen_everywhere(kinds=KINDS[:4])
+            working.listen_everywhere(kinds=SMALL)
             working.listen(kinds=[ByLibrary])
             await working.joined()
             working.produce()
@@ -75,7 +75,7 @@ async def test_what_history_has_no_more_is_told_on_whichever_node() -> None:
     with RedisServer() as redis, fleet(*[redis.url] * 2, settings=short) as nodes:
         async with load(nodes) as working:
             working.listen_everywhere()
-            late = [kind(f"late {kind.__name__}", nodes, CHANNELS) for kind in KINDS[:4]]
+            late = [kind(f"late {kind.__name__}", nodes, CHANNELS) for kind in SMALL]
             for listener in late:
                 working.add(listener)
             await working.joined()
@@ -119,7 +119,8 @@ async def test_ephemeral_channels_are_delivered_live_on_every_node_in_one_order(
     settings = [f"--namespaces={live}"]
     with RedisServer() as redis, fleet(*[redis.url] * 3, settings=settings) as nodes:
         async with load(nodes) as working:
-            working.listen_everywhere(channels, kinds=KINDS[:4])
+            working.listen_everywhere(channels, kinds=[ByToken, ByCommands])
+            working.listen_everywhere(["live:*"], kinds=[ByToken, ByEvents])
             await working.joined()
             working.produce(channels=in_turn(channels))
             await working.acknowledged(200)
@@ -148,7 +149,7 @@ async def test_newborn_channels_are_followed_on_every_node_from_their_first_publ
     # Across a restart of Redis: births are rung for and looked up, as publications are.
     with RedisServer(appendfsync="always") as redis, fleet(*[redis.url] * 3) as nodes:
         async with load(nodes) as working:
-            working.listen_everywhere(["born:*"], kinds=KINDS[:4])
+            working.listen_everywhere(["born:*"], kinds=SMALL)
             working.listen(["born:*"], kinds=[ByLibrary])
             await working.joined()
             for name in ("a", "b", "c"):

@@ -7,12 +7,14 @@ import asyncio
 import signal
 import sys
 import time
+from collections.abc import Iterable
 
 import pytest
 
 from tests.faults import FaultProxy
+from tests.many_nodes.account import Account
 from tests.many_nodes.fleet import PATIENCE, fleet, until
-from tests.many_nodes.listeners import KINDS, ByCommands, ByLibrary, ByToken
+from tests.many_nodes.listeners import ByCommands, ByEvents, ByLibrary, ByToken
 from tests.many_nodes.load import CHANNELS, load
 from tests.redisservers.server import RedisServer
 
@@ -102,7 +104,7 @@ async def test_node_in_a_black_hole_says_so_and_heals_and_the_others_do_not_noti
             # It may arrive in the end, or not: the same key will tell.
             body = {"channel": CHANNELS[0], "message": "x", "id": "twice"}
             asked = asyncio.create_task(alone.post("/notify", body))
-            await until_not_ready(alone)
+            await nodes.until_not_ready(alone)
             noticed = time.monotonic() - begun
             refused = await asked
             assert (refused.status, refused.code) == (503, 50301)
@@ -131,13 +133,6 @@ async def test_node_in_a_black_hole_says_so_and_heals_and_the_others_do_not_noti
     assert healed < HEALED
 
 
-async def until_not_ready(node: object) -> str:
-    async with asyncio.timeout(PATIENCE):
-        while (reason := await node.not_ready()) is None:  # type: ignore[attr-defined]  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-        return reason
-
-
 @pytest.mark.parametrize("how", ["flushed", "killed, without a file"])
 async def test_loss_of_everything_is_told_to_everybody_and_life_goes_on(how: str) -> None:
     with RedisServer() as redis, fleet(*[redis.url] * 2) as nodes:
@@ -151,7 +146,7 @@ async def test_loss_of_everything_is_told_to_everybody_and_life_goes_on(how: str
             await working.acknowledged(100)
             late.go_away()
             await working.acknowledged(50)
-            before = {channel: places(working.accounts, channel) for channel in CHANNELS}
+            before = {channel: epochs_of(channel, working.accounts) for channel in CHANNELS}
             if how == "flushed":
                 redis.cli("FLUSHALL")
             else:
@@ -170,8 +165,10 @@ async def test_loss_of_everything_is_told_to_everybody_and_life_goes_on(how: str
     assert balance.rolled_back > 100
 
 
-def places(accounts: list, channel: str) -> set[str]:  # type: ignore[type-arg]
-    return {account.places[channel].epoch for account in accounts}
+def epochs_of(channel: str, accounts: Iterable[Account]) -> set[str]:
+    """Those that the listeners are in."""
+    places = (account.places[channel] for account in accounts)
+    return {place.epoch for place in places if place is not None}
 
 
 async def test_full_redis_refuses_publications_and_still_delivers_what_it_has() -> None:
@@ -200,7 +197,7 @@ async def test_node_that_reads_too_slowly_for_redis_loses_nothing() -> None:
         stopped, other = nodes.nodes
         async with load(nodes) as working:
             working.listen_everywhere()
-            working.listen_everywhere(kinds=[KINDS[2]])
+            working.listen_everywhere(kinds=[ByEvents])
             await working.joined()
             nodes.leave(stopped)
             working.produce(per_second=20, size=40_000)

@@ -49,7 +49,7 @@ class Cluster:
             for server in self.servers:
                 stack.enter_context(server)
             addresses = [f"127.0.0.1:{server.port}" for server in self.servers]
-            how = ["--cluster-replicas", self._replicas, "--cluster-yes"]
+            how = ["--cluster-replicas", str(self._replicas), "--cluster-yes"]
             redis_cli("--cluster", "create", *addresses, *how)
             self.wait_until_whole()
             if self._replicas:

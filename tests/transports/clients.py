@@ -18,7 +18,17 @@ from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Self
 from urllib.parse import quote, urlencode
 
-from tests.frames import BINARY, CLOSE, PING, PONG, TEXT, Frame, FrameParser, client_frame
+from tests.frames import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    Frame,
+    FrameParser,
+    client_frame,
+    deflated_frame,
+)
 from tests.handlers.serving import HANDSHAKE, PATIENCE, Answer, Wire, head, open_stream
 from tests.transports.bodies import Bare, Chunks, EventParser, LineParser
 
@@ -357,6 +367,10 @@ class WebSocket(Client):
         if answer.status != 101:
             answer = await self._wire.answer_body(answer)
             raise Refused(answer.json["error"], answer)
+        self._negotiated(answer.headers.get("sec-websocket-extensions"))
+
+    def _negotiated(self, extensions: str | None) -> None:
+        assert extensions is None
 
     def _take(self, data: bytes) -> Iterable[Message]:
         for frame in self._frames.feed(data):
@@ -416,7 +430,10 @@ class Commands(Native):
         return message
 
     async def command(self, command: Message) -> None:
-        await self.send(client_frame(json.dumps(command).encode()))
+        await self.send(self._text(json.dumps(command).encode()))
+
+    def _text(self, payload: bytes) -> bytes:
+        return client_frame(payload)
 
 
 class Raw(WebSocket):
@@ -438,3 +455,34 @@ class RawWithoutEcho(Raw):
     def _path(self) -> str:
         path = super()._path()
         return path + ("&" if "?" in path else "?") + "echo=0"
+
+
+class Deflated(WebSocket):
+    """The same with permessage-deflate."""
+
+    def _headers(self) -> dict[str, str]:
+        offer = "permessage-deflate; client_max_window_bits"
+        return {**super()._headers(), "Sec-WebSocket-Extensions": offer}
+
+    def _negotiated(self, extensions: str | None) -> None:
+        assert extensions is not None and extensions.startswith("permessage-deflate; ")
+        self._frames.inflates = True
+
+    def _text(self, payload: bytes) -> bytes:
+        return deflated_frame(payload)
+
+
+class DeflatedNative(Deflated, Native):
+    pass
+
+
+class DeflatedCommands(Deflated, Commands):
+    pass
+
+
+class DeflatedRaw(Deflated, Raw):
+    pass
+
+
+class DeflatedRawWithoutEcho(Deflated, RawWithoutEcho):
+    pass

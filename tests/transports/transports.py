@@ -11,6 +11,10 @@ import pytest
 from tests.transports.clients import (
     Client,
     Commands,
+    DeflatedCommands,
+    DeflatedNative,
+    DeflatedRaw,
+    DeflatedRawWithoutEcho,
     Events,
     EventsOverHTTP10,
     Lines,
@@ -101,6 +105,8 @@ TABLE = (
     Row("ws",             Native,           ONE,     Positions,    HTTP, HTTP,  MSG,    MSG),
     Row("ws-pattern",     Native,           PATTERN, Positions,    HTTP, HTTP,  MSG,    MSG),
     Row("ws-commands",    Commands,         SEVERAL, EachPosition, MSG,  HTTP,  MSG,    MSG),
+    Row("ws-deflate",     DeflatedNative,   PATTERN, Positions,    HTTP, HTTP,  MSG,    MSG),
+    Row("ws-deflate-cmd", DeflatedCommands, SEVERAL, EachPosition, MSG,  HTTP,  MSG,    MSG),
     Row("events",         Events,           ONE,     LastEventId,  HTTP, EVENT, MSG,    MSG),
     Row("events-several", Events,           SEVERAL, LastEventId,  HTTP, EVENT, MSG,    MSG),
     Row("events-pattern", Events,           PATTERN, LastEventId,  HTTP, EVENT, MSG,    MSG),
@@ -113,6 +119,8 @@ TABLE = (
     Row("raw",            Raw,              ONE,     Nothing,      HTTP, HTTP,  CLOSE,  CLOSE),
     Row("raw-pattern",    Raw,              PATTERN, Nothing,      HTTP, HTTP,  CLOSE,  CLOSE),
     Row("raw-echo=0",     RawWithoutEcho,   ONE,     Nothing,      HTTP, HTTP,  CLOSE,  CLOSE),
+    Row("raw-deflate",    DeflatedRaw,      ONE,     Nothing,      HTTP, HTTP,  CLOSE,  CLOSE),
+    Row("raw-deflate-e0", DeflatedRawWithoutEcho, ONE, Nothing,    HTTP, HTTP,  CLOSE,  CLOSE),
 )
 # fmt: on
 
