@@ -15,9 +15,7 @@ from bench.stage import Stage
 
 CPU = Figure("cpu_per_delivery", "server CPU per delivery", "µs", 1e6, 2)
 RATE = Figure("deliveries_per_second", "deliveries", "/s", 1, 0, more_is_better=True)
-PER_CORE = Figure(
-    "deliveries_per_core", "per core-second", "", 1, 0, more_is_better=True
-)
+PER_CORE = Figure("deliveries_per_core", "per core-second", "", 1, 0, more_is_better=True)
 CORES = Figure("cores", "cores: server", "", 1, 2)
 LOAD_CORES = Figure("load_cores", "load", "", 1, 2)
 P50 = Figure("latency_p50", "latency, median", "ms", 1e3, 1)
