@@ -25,7 +25,7 @@ class Plan:
     """
 
     rounds: int = 10
-    seconds: float = 2.0
+    seconds: float = 1.5
     size: float = 1.0
     peers: Sequence[str] = NAMES
     main_peers: Sequence[str] = NAMES
