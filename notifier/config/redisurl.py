@@ -33,7 +33,11 @@ SCHEMES = frozenset(
     }
 )
 _TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-_PASSWORD = re.compile(r"(?<=://)([^/?#@]*?):([^/?#]*)@|(password=)[^&#]*")
+# Of one that is written wrongly, too much rather than too little.
+_PASSWORD = re.compile(r"(?<=://)([^:]*):.*@", re.DOTALL)
+_PASSWORD_OPTION = re.compile(r"([?&][^=&]*password=)[^&]*", re.IGNORECASE)
+# An @ that is no part of an option's value.
+_AFTER = re.compile(r"^[^=]*@")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::([0-9]{1,5}))?")
 
 
@@ -69,8 +73,14 @@ class RedisURL:
 
     @classmethod
     def parse(cls, url: str) -> RedisURL:
-        """:raises ValueError: saying what is wrong with it."""
-        parts = urlsplit(url)
+        """:raises ValueError: saying what is wrong with it, and nothing of a password."""
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise ValueError("it is not a URL") from None
+        if parts.fragment or (parts.scheme != "unix" and _AFTER.search(parts.path + parts.query)):
+            # What looks like a host, a path or an option may be a piece of the password.
+            raise ValueError("in a user or password, write / ? # and @ as %2F %3F %23 and %40")
         if parts.scheme not in SCHEMES:
             raise ValueError(f"{parts.scheme}: is not a scheme of Redis")
         base, _, kind = parts.scheme.partition("+")
@@ -116,9 +126,7 @@ class RedisURL:
 
 def without_password(url: str) -> str:
     """The URL as it may be shown."""
-    return _PASSWORD.sub(
-        lambda found: f"{found[1]}:***@" if found[3] is None else "password=***", url
-    )
+    return _PASSWORD.sub(r"\1:***@", _PASSWORD_OPTION.sub(r"\1***", url))
 
 
 def _options(query: str, *, unix: bool, sentinel: bool) -> dict[str, str]:
@@ -144,10 +152,19 @@ def _hosts(places: str, port: int) -> tuple[tuple[str, int], ...]:
     hosts = []
     for place in places.split(","):
         found = _HOST.fullmatch(place.strip())
-        if found is None or int(found[2] or port) > 65535:
+        if found is None or not 0 < int(found[2] or port) < 65536 or not _resolvable(found[1]):
             raise ValueError(f"{place!r} is not a host, or host:port")
         hosts.append((found[1].strip("[]"), int(found[2] or port)))
     return tuple(hosts)
+
+
+def _resolvable(host: str) -> bool:
+    """Whether it can be asked for: a name has parts of 1 to 63 letters."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _db(text: str) -> int:

@@ -52,6 +52,9 @@ _BROKERS = {
 
 _OF_ONE_PROCESS = frozenset({"memory", "sqlite"})
 
+# Of one channel: what Redis can look through in a few tenths of a second.
+MAX_HISTORY_ON_REDIS = 100_000
+
 _KiB, _MiB = 1024, 1024 * 1024
 _DAY = 86400.0
 
@@ -75,6 +78,16 @@ def _refuse_bool(value: object, field: FieldInfo) -> object:
     if isinstance(value, bool) and not is_switch(field):
         raise ValueError("true and false are no values of this setting")
     return value
+
+
+def _check_size_on_redis(size: int, info: ValidationInfo) -> int:
+    url = info.data.get("broker", "")
+    if size > MAX_HISTORY_ON_REDIS and url.partition(":")[0] in redisurl.SCHEMES:
+        raise ValueError(
+            f"on Redis a channel's history may hold {MAX_HISTORY_ON_REDIS} publications at most: "
+            "Redis does nothing else while it looks through them"
+        )
+    return size
 
 
 def _setting(group: str, default: Any, description: str, **rules: Any) -> Any:
@@ -164,7 +177,8 @@ class Settings(BaseSettings):
     history_size: int = _setting(
         "History",
         256,
-        "Publications kept per channel; 0 makes channels ephemeral: live delivery only.",
+        "Publications kept per channel, on Redis at most 100000; 0 makes channels ephemeral: live "
+        "delivery only.",
         ge=0,
         le=1_000_000,
     )
@@ -356,6 +370,20 @@ class Settings(BaseSettings):
                 "sqlite:/var/lib/notifier/notifier.db"
             )
         return url
+
+    @field_validator("history_size")
+    @classmethod
+    def _what_redis_can_walk(cls, size: int, info: ValidationInfo) -> int:
+        return _check_size_on_redis(size, info)
+
+    @field_validator("namespaces")
+    @classmethod
+    def _what_redis_can_walk_there(
+        cls, namespaces: dict[str, NamespaceSettings], info: ValidationInfo
+    ) -> dict[str, NamespaceSettings]:
+        for own in namespaces.values():
+            _check_size_on_redis(own.history_size or 0, info)
+        return namespaces
 
     @field_validator("redis_wait_replicas")
     @classmethod

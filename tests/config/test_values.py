@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from notifier.config import Settings
 from notifier.config.values import write_value
@@ -48,3 +51,13 @@ def test_list_and_table_are_written_as_in_the_file() -> None:
         "audit": {"history_ttl": "7d"},
         "live": {"history_size": 0},
     }
+
+
+@pytest.mark.parametrize(
+    "large",
+    [{"history_size": 100_001}, {"namespaces": {"audit": {"history_size": 100_001}}}],
+)
+def test_history_that_redis_could_not_walk_is_refused_there_alone(large: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="on Redis a channel's history may hold 100000"):
+        Settings(broker="redis://h", **large)
+    Settings(broker="memory:", **large)

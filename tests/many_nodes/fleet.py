@@ -17,7 +17,7 @@ PATIENCE = 60.0
 # Nothing is trimmed: what was ever acknowledged must be in history. Feeds are small, so that who
 # comes back needs history; pings are frequent, so that a lost connection is noticed.
 SETTINGS = (
-    "--history-size=1000000",
+    "--history-size=100000",
     "--history-bytes=1GiB",
     "--feed-size=100",
     "--drain-seconds=2",

@@ -88,7 +88,7 @@ class RedisBroker:
         self._registry = Registry(
             self._commands, self._names, self._calls, max_channels=max_channels
         )
-        self._witness = Witness(self._commands, self._calls, clock)
+        self._witness = Witness(self._commands, self._calls, self._errands, clock)
         self._doorbells = Doorbells(
             url,
             self._topology,
@@ -96,7 +96,7 @@ class RedisBroker:
             self._names,
             own=node,
             timeout=timeout,
-            on_heard=self._heard_again,
+            on_heard=self._witness.doubt,
         )
         self.fleet = RedisFleet(self._commands, self._doorbells, self._names, namespaces, node=node)
         self._receptions = Receptions(
@@ -142,14 +142,6 @@ class RedisBroker:
         with contextlib.suppress(BrokerUnavailable):  # there is a next time
             await self._registry.sweep()
 
-    def _heard_again(self) -> None:
-        """Redis was away, or is another: it may have lost something."""
-        self._errands.run(self._testify())
-
-    async def _testify(self) -> None:
-        with contextlib.suppress(BrokerUnavailable):  # away again: it is asked when it is back
-            await self._witness.testify()
-
     # --- publishing ---
 
     async def publish(self, draft: Draft, idempotency: Idempotency | None = None) -> Receipt:
@@ -161,16 +153,17 @@ class RedisBroker:
 
         known = self._registry.epoch(draft.channel)
         size = draft.size + CALL_BYTES
-        answer = await self._writer(draft.channel).put(
-            Write(draft.channel, call(known), size, remake=call)
-        )
+        write = Write(draft.channel, call(known), size, remake=call)
+        answer = await self._writer(draft.channel).put(write)
         if answer[0] == b"conflict":
             raise IdempotencyConflict(REUSED)
         kind, epoch, offset, id = (word.decode() for word in answer)
         place = Position(epoch, int(offset))
-        if kind == "new" and not self._witness.stored(draft.channel, place, id):
-            self._heard_again()
-        return Receipt(id, place, repeated=kind == "repeat")
+        # Sent again by us, for want of an answer, it is no repetition of the producer's.
+        repeated = kind == "repeat" and (write.tries == 1 or id != draft.id)
+        if not repeated:
+            self._witness.stored(draft.channel, place, id)
+        return Receipt(id, place, repeated)
 
     async def _announce(self, draft: Draft, idempotency: Idempotency | None) -> Receipt:
         call = self._calls.announce(draft, idempotency)

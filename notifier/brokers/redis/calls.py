@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable
 
 from notifier.brokers.base import PAGE_BYTES, Idempotency
@@ -110,10 +111,17 @@ class Calls:
         )
 
     def clear(self, channel: str) -> Call:
+        """Carried out twice, it is as if once."""
+        key = self._names.key(channel, f"clear-{secrets.token_hex(8)}")
         return Call(
             scripts.CLEAR,
-            self._log(channel),
-            (*self._bounds(channel), self._names.bell(channel), self._publish),
+            (*self._log(channel), key),
+            (
+                *self._bounds(channel),
+                self._names.bell(channel),
+                self._publish,
+                self._repeat_ms,
+            ),
         )
 
     # --- reading ---
@@ -172,10 +180,11 @@ class Calls:
         )
 
     def state(self, channel: str) -> Call:
-        return Call(scripts.STATE, self._log(channel), self._bounds(channel))
+        return Call(scripts.STATE, self._log(channel), self._bounds(channel)[:3])
 
-    def _log(self, channel: str) -> tuple[str, str]:
-        return self._names.log(channel), self._names.stream(channel)
+    def _log(self, channel: str) -> tuple[str, str, str]:
+        names = self._names
+        return names.log(channel), names.stream(channel), names.expiries(channel)
 
     def _bounds(self, channel: str) -> tuple[int, int, int, int]:
         """Now, the oldest time and how many are kept, and how long the log lives."""

@@ -13,6 +13,7 @@ from redis.exceptions import (
     ClusterDownError,
     ClusterError,
     MasterDownError,
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -37,6 +38,10 @@ _PASSING = (
     TryAgainError,
 )
 _PASSING_WORDS = ("NOREPLICAS", "MISCONF", "CLUSTERDOWN", "MASTERDOWN", "UNBLOCKED", "BUSY ")
+# What a script may not do for this user, it is told so without NOPERM.
+_FORBIDDEN = ("ACL failure in script", "The user executing the script can't")
+# What it says to many words from one who has not said who they are.
+_STRANGER = "unauthenticated multibulk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ class Commands:
             pipeline.execute_command("WAIT", wait_replicas, round(self._timeout * 800))
         try:
             results: list[Any] = await pipeline.execute(raise_on_error=False)
-        except (RedisError, OSError) as error:
+        except (RedisError, RedisClusterException, OSError) as error:
             raise unavailable(error) from error
         if wait_replicas:
             have = results.pop()
@@ -132,7 +137,7 @@ def checked(result: Any) -> Any:
 
 def unavailable(error: BaseException) -> BrokerUnavailable:
     """What is said of a Redis that can't be reached, or can't do it now."""
-    if isinstance(error, AuthenticationError | AuthorizationError):
+    if isinstance(error, AuthenticationError | AuthorizationError) or _STRANGER in str(error):
         return BrokerUnavailable("Redis refuses this server's user or password.")
     return BrokerUnavailable(f"Redis is not available: {why(error)}")
 
@@ -145,10 +150,15 @@ def why(error: BaseException) -> str:
 
 def _translated(result: Any) -> Any:
     if isinstance(result, _PASSING) or (
-        isinstance(result, ResponseError) and str(result).startswith(_PASSING_WORDS)
+        isinstance(result, ResponseError)
+        and (
+            str(result).startswith(_PASSING_WORDS)
+            or _STRANGER in str(result)
+            or any(words in str(result) for words in _FORBIDDEN)
+        )
     ):
         return unavailable(result)
-    if isinstance(result, RedisClusterException | AuthorizationError | OSError):
+    if isinstance(result, RedisClusterException | AuthorizationError | NoPermissionError | OSError):
         return unavailable(result)
     if isinstance(result, RedisError) and not isinstance(result, ResponseError):
         return unavailable(result)

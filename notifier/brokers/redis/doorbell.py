@@ -11,9 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
+
+from redis.exceptions import RedisError
 
 from notifier.brokers.redis.commands import Call, Commands, why
 from notifier.brokers.redis.link import Link
@@ -87,6 +90,8 @@ class Doorbell:
         self._probe = probe
         self._timeout = timeout
         self._link: Link | None = None
+        # How often each was asked for that is not confirmed yet.
+        self._asked: Counter[bytes] = Counter()
         self._heard: asyncio.Future[None] | None = None
         self._nonce = b""
         self._task = asyncio.create_task(self._run())
@@ -105,7 +110,11 @@ class Doorbell:
     def ask_again(self, name: bytes, listening: Listening) -> None:
         """It may have been refused, or taken away."""
         if self._link is not None:
-            self._link.send((listening.verb, name))
+            self._ask(self._link, name, listening)
+
+    def _ask(self, link: Link, name: bytes, listening: Listening) -> None:
+        self._asked[name] += 1
+        link.send((listening.verb, name))
 
     def ignore(self, name: bytes) -> Listening | None:
         """No more; who it was that listened."""
@@ -124,9 +133,16 @@ class Doorbell:
             self._heard.set_result(None)
 
     def confirmed(self, name: bytes) -> None:
+        self._asked[name] -= 1
+        awaited = self._asked[name] > 0
+        if not awaited:
+            del self._asked[name]
         listening = self.listening.get(name)
-        if listening is not None and not listening.confirmed.done():
-            listening.confirmed.set_result(None)
+        # Where others are to come, this one is for somebody who has left since. (A sharded one
+        # may be refused instead, without its name.)
+        if listening is not None and (not awaited or listening.verb == "SSUBSCRIBE"):
+            if not listening.confirmed.done():
+                listening.confirmed.set_result(None)
             listening.ear.hears()
 
     def ended(self, name: bytes) -> None:
@@ -144,7 +160,7 @@ class Doorbell:
             while True:
                 try:
                     await self._hold()
-                except (OSError, BrokerUnavailable) as error:
+                except (OSError, BrokerUnavailable, RedisError) as error:
                     if self.trouble is None:
                         pause = RETRY_SECONDS
                     self.trouble = _sentence(error)
@@ -164,6 +180,7 @@ class Doorbell:
             async with asyncio.timeout(self._timeout):
                 self._link = await self._connect(self)
             link = self._link
+            self._asked.clear()
             link.send((self._commands.subscribe, self._probe))
             await self._ask_for_all(link)
             while True:
@@ -176,14 +193,14 @@ class Doorbell:
                     async with asyncio.timeout(PROBE_SECONDS):
                         await asyncio.shield(link.lost)
                 if link.lost.done():
-                    raise ConnectionResetError("the connection to Redis was lost")
+                    raise _loss_of(link)
         finally:
             self._let_go()
 
     async def _ask_for_all(self, link: Link) -> None:
         for count, (name, listening) in enumerate(list(self.listening.items()), start=1):
             if self.listening.get(name) is listening:
-                link.send((listening.verb, name))
+                self._ask(link, name, listening)
             if count % BREATH == 0:
                 await asyncio.sleep(0)
 
@@ -199,7 +216,7 @@ class Doorbell:
         except TimeoutError:
             raise TimeoutError("this node does not hear what Redis announces") from None
         if not self._heard.done():
-            raise ConnectionResetError("the connection to Redis was lost")
+            raise _loss_of(link)
 
     def _let_go(self) -> None:
         link, self._link = self._link, None
@@ -218,6 +235,12 @@ _UNDO = {
     "SSUBSCRIBE": "SUNSUBSCRIBE",
     "PSUBSCRIBE": "PUNSUBSCRIBE",
 }
+
+
+def _loss_of(link: Link) -> OSError:
+    if link.refusal is not None:
+        return ConnectionRefusedError(link.refusal)
+    return ConnectionResetError("the connection to Redis was lost")
 
 
 def _sentence(error: BaseException) -> str:

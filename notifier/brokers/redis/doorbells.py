@@ -8,7 +8,7 @@ import logging
 import ssl
 from collections.abc import Callable
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from notifier import logs
 from notifier.brokers.redis.commands import Commands, unavailable
@@ -95,8 +95,13 @@ class Doorbells:
     def listen(self, name: str, ear: Ear, *, verb: str | None = None) -> Listening:
         """From now on, for as long as it takes.
 
+        Who listens already is not asked for again.
+
         :param verb: SUBSCRIBE or PSUBSCRIBE, for what is not sharded.
         """
+        known = self._listening.get(name.encode())
+        if known is not None and known[1].ear is ear:
+            return known[1]
         confirmed = asyncio.get_running_loop().create_future()
         listening = Listening(ear, verb or self._commands.subscribe, confirmed)
         self._listening[name.encode()] = name, listening
@@ -125,7 +130,7 @@ class Doorbells:
             try:
                 async with asyncio.timeout(2 * self._timeout):
                     shards = await self._topology.look()
-            except (RedisError, OSError) as error:
+            except (RedisError, RedisClusterException, OSError) as error:
                 self._lost = unavailable(error).message
             else:
                 await self._arrange({shard.id: shard for shard in shards})

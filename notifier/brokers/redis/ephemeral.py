@@ -56,6 +56,8 @@ class Ephemeral:
         self._timeout = timeout
         self._watcher: Watcher | None = None
         self._receivers: dict[str, Receiver] = {}
+        # How many want to become a channel's receiver.
+        self._awaited: Counter[str] = Counter()
         self._by_name = _ByName(self)
         self._by_namespace = _ByNamespace(self)
         # How many patterns want all of a namespace, and the ear that hears it.
@@ -72,18 +74,24 @@ class Ephemeral:
         listening = self._doorbells.listen(
             self._names.live_bell(channel), self._by_name, verb="SUBSCRIBE"
         )
+        self._awaited[channel] += 1
         try:
             await heard(listening, self._timeout)
-        except BaseException:
-            if channel not in self._receivers:
-                self._doorbells.ignore(self._names.live_bell(channel))
-            raise
-        self._adopt(channel, receiver)
+            self._adopt(channel, receiver)
+        finally:
+            self._awaited[channel] -= 1
+            self._leave_if_unused(channel)
 
     def unsubscribe(self, channel: str, receiver: Receiver) -> None:
         if self._receivers.get(channel) is receiver:
             del self._receivers[channel]
-            self._doorbells.ignore(self._names.live_bell(channel))
+            self._leave_if_unused(channel)
+
+    def _leave_if_unused(self, channel: str) -> None:
+        if not self._awaited[channel]:
+            del self._awaited[channel]
+            if channel not in self._receivers:
+                self._doorbells.ignore(self._names.live_bell(channel))
 
     # --- patterns ---
 
@@ -129,12 +137,18 @@ class Ephemeral:
 
     def told_by_name(self, bell: bytes, message: bytes) -> None:
         channel = self._names.live_channel(bell)
-        ear = self._namespace_ears.get(self._names.namespace(channel))
-        if ear is None or not ear.confirmed.done():
+        if not self._all_heard(channel):
             self._tell(channel, message)
+
+    def _all_heard(self, channel: str) -> bool:
+        """Whether all of its namespace is heard."""
+        ear = self._namespace_ears.get(self._names.namespace(channel))
+        return ear is not None and ear.confirmed.done()
 
     def told(self, bell: bytes, message: bytes) -> None:
         channel = self._names.live_channel(bell)
+        if not self._all_heard(channel):
+            return  # it was heard for who has left, and comes by name as well
         if channel not in self._receivers and self._watcher is not None:
             receiver = self._watcher.born(channel, None)
             if receiver is not None:

@@ -25,6 +25,8 @@ class Link(asyncio.Protocol):
     :param on_confirmed: told which doorbell, or pattern, is heard from now on.
     :param on_ended: told which sharded one is heard no more: we asked, or its slot has moved.
     :param on_moved: told that one asked for is on another shard.
+    :ivar lost: done when it hears nothing more.
+    :ivar refusal: what Redis said against it, if that is why.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Link(asyncio.Protocol):
         # Answers to what was asked before it began to listen.
         self._answers: list[asyncio.Future[object]] = []
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.refusal: str | None = None
 
     @classmethod
     async def connect(
@@ -77,9 +80,9 @@ class Link(asyncio.Protocol):
         else:
             _, link = await loop.create_unix_connection(make, shard.host)
         try:
-            if password is not None:
+            if username is not None or password is not None:
                 user = [] if username is None else [username]
-                await link.ask("AUTH", *user, password)
+                await link.ask("AUTH", *user, password or "")
             await link.ask("CLIENT", "SETNAME", name)
         except BaseException:
             link.close()
@@ -91,6 +94,8 @@ class Link(asyncio.Protocol):
 
         :raises OSError: Redis refuses it, or the connection is gone.
         """
+        if self.lost.done():
+            raise ConnectionResetError("Redis hung up")
         answer = asyncio.get_running_loop().create_future()
         self._answers.append(answer)
         self.send(words)
@@ -131,7 +136,7 @@ class Link(asyncio.Protocol):
             self.close()  # no Redis, or no longer in step with it
 
     def _take(self, reply: object) -> None:
-        if isinstance(reply, list) and reply:
+        if isinstance(reply, list) and len(reply) >= 3 and isinstance(reply[0], bytes):
             kind = reply[0]
             if kind in _MESSAGES:
                 # With a pattern there is one more word: the doorbell that it matched.
@@ -157,4 +162,5 @@ class Link(asyncio.Protocol):
             if str(reply).startswith("MOVED"):
                 self._on_moved()
             else:
+                self.refusal = str(reply)
                 self.close()

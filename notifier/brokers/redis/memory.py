@@ -2,53 +2,63 @@
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
+from bisect import bisect_right
 
 from notifier.brokers.redis.entry import decode
 from notifier.brokers.redis.reading import Reading
 
-# Publications of a channel whose ids are remembered.
-LENGTH = 100
+# Publications of a channel that are remembered; 16 bytes each.
+LENGTH = 256
 
 
 class Memory:
-    """The ids of the newest publications of one epoch, by offset."""
+    """The newest publications of one epoch: their offsets, and what tells their ids apart."""
 
-    __slots__ = ("_ids",)
+    __slots__ = ("_ids", "_offsets")
 
     def __init__(self) -> None:
-        self._ids: deque[tuple[int, str]] = deque(maxlen=LENGTH)
+        self._offsets = array("q")
+        # Hashes, which are this process's own: a name is all that is asked for.
+        self._ids = array("q")
 
     def note(self, offset: int, id: str) -> None:
-        self._ids.append((offset, id))
+        """:param offset: above all that were noted before."""
+        self._offsets.append(offset)
+        self._ids.append(hash(id))
+        if len(self._offsets) > LENGTH:
+            del self._offsets[0], self._ids[0]
 
-    def clear(self) -> None:
-        self._ids.clear()
+    def forget_after(self, offset: int) -> None:
+        """The log is another one from there on."""
+        kept = bisect_right(self._offsets, offset)
+        del self._offsets[kept:], self._ids[kept:]
 
     def begins(self, otherwise: int) -> int:
         """The offset before the first that is remembered."""
-        return min(offset for offset, _ in self._ids) - 1 if self._ids else otherwise
+        return self._offsets[0] - 1 if self._offsets else otherwise
 
     def contradicts(self, reading: Reading) -> bool:
         """Whether the log has the epoch, but is not the one that is remembered."""
         asked = reading.asked
         if asked is None or asked.epoch != reading.epoch:
             return False
-        mine = next((id for offset, id in reversed(self._ids) if offset == asked.offset), "")
-        return reading.head < asked.offset or "" != mine != reading.same_id != ""
+        if reading.head < asked.offset:
+            return True
+        if not reading.same_id or asked.offset not in self._offsets:
+            return False
+        return self._ids[self._offsets.index(asked.offset)] != hash(reading.same_id)
 
     def common(self, reading: Reading, otherwise: int) -> int:
-        """Up to which offset it is the same log.
+        """Up to which offset it is the same log, for all that is remembered.
 
         :param reading: from before the first that is remembered on.
         """
-        ids = {offset: decode("", None, entry).id for offset, entry in reading.entries}
-        mine = sorted(self._ids)
-        same = [o for o, id in mine if o <= reading.head and ids.get(o, id) == id]
-        other = [o for o, id in mine if o > reading.head or ids.get(o, id) != id]
-        # What came after the first that is another is another too, though it has its number.
-        first = min(other, default=reading.head + 1)
-        return max(
-            (offset for offset in same if offset < first),
-            default=min(self.begins(otherwise), reading.head),
-        )
+        there = {offset: hash(decode("", None, entry).id) for offset, entry in reading.entries}
+        common = min(self.begins(otherwise), reading.head)
+        for offset, id in zip(self._offsets, self._ids, strict=True):
+            if offset > reading.head or there.get(offset, id) != id:
+                # What came after it is another too, though it may have its number.
+                break
+            common = offset
+        return common

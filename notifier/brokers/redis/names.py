@@ -33,6 +33,9 @@ class Names:
     def stream(self, channel: str) -> str:
         return f"{self._prefix}:{{{channel}}}:stream"
 
+    def expiries(self, channel: str) -> str:
+        return f"{self._prefix}:{{{channel}}}:expiries"
+
     def key(self, channel: str, key: str) -> str:
         """Of an idempotency key, which is scoped to the channel already."""
         return f"{self._prefix}:{{{channel}}}:key:{key}"

@@ -13,7 +13,7 @@ class Reading:
     """What ``follow.lua`` answers.
 
     :param asked: where the reader was when it asked; ``None``: nowhere yet.
-    :param same_id: the id that the log has there; "" where it has no entry.
+    :param same_id: the id that the log has there, or at its head; "" where it has no entry.
     :param forks: earlier epochs, and up to which offset they were this log.
     """
 

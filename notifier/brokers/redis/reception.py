@@ -8,13 +8,16 @@
      ▲                                              │
      └──────────────── the connection is lost ──────┘
 
-Only the successor of the last publication is taken from the doorbell. Anything else is a reason
-to read the stream from the last offset on, once for all who listen on this node.
+Only while it is fresh, and only the successor of the last publication, is taken from the doorbell.
+Anything else is a reason to read the stream from the last offset on, once for all who listen on
+this node. What rings until that is read is kept, and follows it: on a busy channel something
+always does.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 from notifier.brokers.base import Receiver
@@ -22,6 +25,9 @@ from notifier.brokers.redis.entry import decode
 from notifier.brokers.redis.memory import Memory
 from notifier.brokers.redis.reading import Reading
 from notifier.notification import Gap, Position
+
+# What may be kept of a channel while it is read; it is read again where that was too little.
+EARLY_BYTES = 1 << 17
 
 
 class Reception:
@@ -57,12 +63,17 @@ class Reception:
         # Nothing of this epoch has been told yet, and its watcher has not been asked.
         self.newborn = False
         self.memory = Memory()
+        # What rang since it was fresh: epoch, offset and entry; the newest of it.
+        self._early: deque[tuple[str, int, bytes]] = deque()
+        self._early_bytes = 0
         self._on_stale = on_stale
         self._on_birth = on_birth
 
     # --- what the doorbell tells (doorbell.Ear) ---
 
     def hears(self) -> None:
+        # What rang before may have been lost since, with the Redis that rang it.
+        self._forget_early()
         self.spoil()
 
     def rung(self, bell: bytes, message: bytes) -> None:
@@ -83,14 +94,31 @@ class Reception:
         self._on_stale(self)
 
     def _publication(self, epoch: str, offset: int, entry: bytes) -> None:
+        if not self.fresh.is_set():
+            self._early.append((epoch, offset, entry))
+            self._early_bytes += len(entry)
+            while self._early_bytes > EARLY_BYTES:
+                self._early_bytes -= len(self._early.popleft()[2])
+        elif not self._follows(epoch, offset, entry):
+            self.spoil()
+
+    def _follows(self, epoch: str, offset: int, entry: bytes) -> bool:
+        """Take it if it is the next one. Whether there is no hole before it."""
         head = self.head
         if head is None or head.epoch != epoch or offset > head.offset + 1:
-            self.spoil()
-        elif offset == head.offset + 1:
+            return False
+        if offset == head.offset + 1:
             self._take(Position(epoch, offset), entry)
+        return True
+
+    def _forget_early(self) -> None:
+        self._early.clear()
+        self._early_bytes = 0
 
     def _cleared(self, head: Position, clears: int) -> None:
-        if self.head == head and clears == self.clears + 1:
+        if not self.fresh.is_set():
+            self.spoil()
+        elif self.head == head and clears == self.clears + 1:
             self._clear(head, clears)
         elif clears > self.clears or self.head is None or self.head.epoch != head.epoch:
             self.spoil()
@@ -114,6 +142,8 @@ class Reception:
         self.head = Position(reading.epoch, reading.head)
         self.newborn = reading.head == 0
         self.clears = reading.clears
+        if reading.same_id:
+            self.memory.note(reading.head, reading.same_id)
 
     def catch_up(self, reading: Reading) -> None:
         """Tell what has come, and what can't be told."""
@@ -125,6 +155,7 @@ class Reception:
             self._gap(self.head, Position(reading.epoch, first))
         if reading.clears > self.clears:
             self._clear(Position(reading.epoch, reading.cleared), reading.clears)
+        self.clears = reading.clears  # fewer: one was rolled back
         for offset, entry in reading.entries:
             if offset > self.head.offset:
                 self._take(Position(reading.epoch, offset), entry)
@@ -132,13 +163,25 @@ class Reception:
             # The last of them have expired by themselves.
             self.head = Position(reading.epoch, reading.head)
 
+    def settle(self) -> None:
+        """It was read up to its head: take what rang meanwhile, and be fresh."""
+        if self.stale:
+            return
+        early = list(self._early)
+        self._forget_early()
+        if all(self._follows(*publication) for publication in early):
+            self.fresh.set()
+        else:
+            self.spoil()
+
     def _change_epoch(self, reading: Reading) -> None:
         """The log it heard was lost, or rolled back: go on in the one there is."""
         assert self.head is not None
         fork = reading.forks.get(self.head.epoch)
         self.newborn = fork is None
-        self.clears = reading.clears
-        self.memory.clear()
+        if fork is None:
+            self.clears = reading.clears
+        self.memory.forget_after(0 if fork is None else fork)
         start = max(0 if fork is None else min(fork, self.head.offset), reading.floor)
         first = next((offset for offset, _ in reading.entries if offset > start), reading.head + 1)
         self._gap(self.head, Position(reading.epoch, first))

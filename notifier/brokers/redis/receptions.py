@@ -8,7 +8,7 @@ from itertools import islice
 
 from notifier.brokers.base import Receiver, Watcher
 from notifier.brokers.redis.calls import Calls
-from notifier.brokers.redis.commands import Commands, checked
+from notifier.brokers.redis.commands import Commands
 from notifier.brokers.redis.doorbell import Listening
 from notifier.brokers.redis.doorbells import Doorbells, heard
 from notifier.brokers.redis.names import Names
@@ -117,12 +117,14 @@ class Receptions:
     def born(self, channel: str, epoch: str) -> None:
         """A channel has come to life, somewhere."""
         reception = self._receptions.get(channel)
-        if reception is None:
+        if reception is None or reception.head is None:
+            # Also one that is read for the first time: then that may come too late.
             head = Position(epoch, 0)
             receiver = None if self._watcher is None else self._watcher.born(channel, head)
             if receiver is not None:
-                self._listen(channel).adopt(head, receiver)
-        elif reception.head is None or reception.head.epoch != epoch:
+                self._unused.pop(channel, None)
+                (reception or self._listen(channel)).adopt(head, receiver)
+        elif reception.head.epoch != epoch:
             reception.spoil()
         elif reception.newborn:
             self._ask_watcher(reception)
@@ -169,7 +171,7 @@ class Receptions:
         for reception in self._unchecked[-count:]:
             if self._receptions.get(reception.channel) is not reception:
                 continue
-            if not reception.rang:
+            if not reception.rang or not reception.fresh.is_set():
                 reception.spoil()
             reception.rang = False
         del self._unchecked[-count:]
@@ -215,11 +217,19 @@ class Receptions:
         )
         failed: BrokerUnavailable | None = None
         for reception, head, answer in zip(batch, asked, answers, strict=True):
+            if self._receptions.get(reception.channel) is not reception:
+                continue  # nobody came back while it was read
             if isinstance(answer, BrokerUnavailable):
                 failed = answer
                 self._stale[reception] = None
                 continue
-            reading = Reading.of(head, checked(answer))
+            if isinstance(answer, Exception):
+                # Of one channel: the others are not to wait. It is tried again when swept.
+                loop = asyncio.get_running_loop()
+                context = {"message": f"{reception.channel} can't be read", "exception": answer}
+                loop.call_exception_handler(context)
+                continue
+            reading = Reading.of(head, answer)
             if reception.head is not None and reception.memory.contradicts(reading):
                 await self._witness.fork(reception.channel, reception.head, reception.memory)
                 reception.spoil()
@@ -232,7 +242,6 @@ class Receptions:
                 reception.catch_up(reading)
             if reading.more:
                 reception.spoil()
-            if not reception.stale:
-                reception.fresh.set()
+            reception.settle()
         if failed is not None:
             raise failed

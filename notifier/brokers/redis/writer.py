@@ -25,10 +25,22 @@ class Write:
     :param channel: what it is about.
     :param remake: makes the call again when the channel has been registered under an epoch.
     :param repeatable: carried out twice, it is as if once.
+    :ivar tries: how often it was sent.
     :ivar deadline: until when it is tried, by the loop's clock.
+    :ivar reason: why it was not carried out when it was last tried.
     """
 
-    __slots__ = ("call", "channel", "deadline", "done", "remake", "repeatable", "size")
+    __slots__ = (
+        "call",
+        "channel",
+        "deadline",
+        "done",
+        "reason",
+        "remake",
+        "repeatable",
+        "size",
+        "tries",
+    )
 
     def __init__(
         self,
@@ -44,15 +56,21 @@ class Write:
         self.size = size
         self.remake = remake
         self.repeatable = repeatable
+        self.tries = 0
         self.deadline = 0.0
+        self.reason = BrokerUnavailable("Redis does not answer in time.")
         self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
 
 class Writer:
-    """Carries out calls in the order they came, to one shard.
+    """Carries out calls to one shard, those about one channel in the order they came.
+
+    What Redis did not take is tried again with all that came after it in its channel; where some of
+    that was taken already, it is refused: it would be out of its order.
 
     :param patience: seconds for which a call is tried, where Redis does not take it.
     :param max_bytes: that may wait; more are refused.
+    :param wait_replicas: so many are to have it before it counts.
     """
 
     def __init__(
@@ -72,6 +90,8 @@ class Writer:
         self._wait_replicas = wait_replicas
         self._errands = errands
         self._waiting: deque[Write] = deque()
+        # By channel, those that wait for it to be registered.
+        self._unborn: dict[str, list[Write]] = {}
         self._bytes = 0
         self._busy = False
 
@@ -81,13 +101,12 @@ class Writer:
         :raises TooManyChannels:
         :raises BrokerUnavailable: also where too much is waiting.
         """
-        size = write.size
-        if self._bytes and self._bytes + size > self._max_bytes:
+        if self._bytes and self._bytes + write.size > self._max_bytes:
             raise BrokerUnavailable(
                 "Redis is slower than what is published (setting max_unwritten_bytes)."
             )
         write.deadline = asyncio.get_running_loop().time() + self._patience
-        self._bytes += size
+        self._bytes += write.size
         self._waiting.append(write)
         self._go_on()
         return await write.done
@@ -103,31 +122,45 @@ class Writer:
             await asyncio.sleep(0)  # what is published in this turn goes together
             while self._waiting:
                 batch = self._next_batch()
-                left, away = await self._write(batch)
-                self._waiting.extendleft(reversed(left))
+                left = await self._write(batch) if batch else []
                 batch = []
-                if away:
+                if left:
+                    self._waiting.extendleft(reversed(left))
                     await asyncio.sleep(RETRY_SECONDS)
-        finally:
-            # Nobody is left to wait for ever, whatever ended it.
-            self._busy = False
-            for write in (*batch, *self._waiting):
-                self._bytes -= write.size
-                if not write.done.done():
-                    write.done.set_exception(BrokerUnavailable("This node is closing."))
+        except asyncio.CancelledError:
+            closing = BrokerUnavailable("This node is closing.")
+            self._refuse([*batch, *self._waiting], closing)
             self._waiting.clear()
+            raise
+        except Exception:
+            # A fault of ours: nobody is left to wait for ever, and the next one is tried.
+            self._refuse(batch, BrokerUnavailable("It could not be written."))
+            raise
+        finally:
+            self._busy = False
+            if self._waiting:
+                self._go_on()
 
     def _next_batch(self) -> list[Write]:
         batch: list[Write] = []
         size = 0
+        now = asyncio.get_running_loop().time()
         while self._waiting and len(batch) < BATCH and (size < BATCH_BYTES or not batch):
             write = self._waiting.popleft()
+            if now >= write.deadline:
+                # To try all that wait behind others, each for its time, could take minutes.
+                self._settle(write, write.reason)
+                continue
+            if write.channel in self._unborn:
+                self._unborn[write.channel].append(write)
+                continue
+            write.tries += 1
             size += write.size
             batch.append(write)
         return batch
 
-    async def _write(self, batch: list[Write]) -> tuple[list[Write], bool]:
-        """Those that are to be written again, and whether Redis should be given a moment."""
+    async def _write(self, batch: list[Write]) -> list[Write]:
+        """Those that are to be written again in a moment."""
         results: list[Any]
         try:
             results = await self._commands.run(
@@ -135,34 +168,68 @@ class Writer:
             )
         except BrokerUnavailable as error:
             results = [error] * len(batch)
+        last_taken = {
+            write.channel: number
+            for number, (write, result) in enumerate(zip(batch, results, strict=True))
+            if not isinstance(result, Exception) and not _is_unborn(result)
+        }
         now = asyncio.get_running_loop().time()
         left: list[Write] = []
-        unborn: set[str] = set()
-        away = False
-        for write, result in zip(batch, results, strict=True):
-            if write.remake is not None and isinstance(result, list) and result[0] == b"unborn":
-                try:
-                    epoch = result[1].decode()
-                    await self._registry.enter(write.channel, epoch)
-                except NotifierError as error:
-                    result = error
-                else:
-                    write.call = write.remake(epoch)
-                    unborn.add(write.channel)
-                    left.append(write)
-                    continue
-            elif write.channel in unborn:
-                left.append(write)  # it has done nothing, and comes after those
-                continue
-            if isinstance(result, BrokerUnavailable) and write.repeatable and now < write.deadline:
+        for number, (write, result) in enumerate(zip(batch, results, strict=True)):
+            channel = write.channel
+            if write.remake is not None and _is_unborn(result):
+                if channel not in self._unborn:
+                    self._unborn[channel] = []
+                    self._errands.run(self._register(channel, result[1].decode()))
+                self._unborn[channel].append(write)
+            elif channel in self._unborn:
+                self._unborn[channel].append(write)  # it has done nothing, and comes after those
+            elif (
+                isinstance(result, BrokerUnavailable)
+                and write.repeatable
+                and now < write.deadline
+                and last_taken.get(channel, -1) < number
+            ):
+                write.reason = result
                 left.append(write)
-                away = True
-                continue
-            self._bytes -= write.size
-            if write.done.done():
-                continue
-            if isinstance(result, Exception):
-                write.done.set_exception(result)
             else:
-                write.done.set_result(result)
-        return left, away
+                self._settle(write, result)
+        return left
+
+    async def _register(self, channel: str, epoch: str) -> None:
+        """Enter the channel in the registry; then its writes are due again, before all others."""
+        failure: Exception | None = None
+        try:
+            await self._registry.enter(channel, epoch)
+        except NotifierError as error:
+            failure = error
+        except BaseException:
+            self._refuse(self._unborn.pop(channel), BrokerUnavailable("It could not be written."))
+            raise
+        writes = self._unborn.pop(channel)
+        if failure is not None:
+            self._refuse(writes, failure)
+            return
+        for write in writes:
+            if write.remake is not None:
+                write.call, write.tries = write.remake(epoch), 0
+        self._waiting.extendleft(reversed(writes))
+        self._go_on()
+
+    def _refuse(self, writes: list[Write], error: Exception) -> None:
+        for write in writes:
+            self._settle(write, error)
+
+    def _settle(self, write: Write, result: Any) -> None:
+        self._bytes -= write.size
+        if write.done.done():
+            return  # whoever asked has given up
+        if isinstance(result, Exception):
+            write.done.set_exception(result)
+        else:
+            write.done.set_result(result)
+
+
+def _is_unborn(result: Any) -> bool:
+    """Whether the channel must be registered before anything is stored."""
+    return isinstance(result, list) and result[0] == b"unborn"

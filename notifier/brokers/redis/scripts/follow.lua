@@ -1,16 +1,29 @@
 -- What has come since a follower last heard; and where a new one begins.
 --
--- KEYS: the log, its stream
+-- KEYS: the log, its stream, its expiries
 -- ARGV: now, oldest time kept, publications kept, time to live of the log, an epoch for a new one,
 --       epoch and offset the follower has ("" and 0: none yet), entries to answer with, bytes
--- Answers {epoch, head, floor, clears, cleared, forks, the id of the entry it has or "",
+-- Answers {epoch, head, floor, clears, cleared, forks, the id of the entry it has (of the newest,
+--          where it has none yet) or "",
 --          more (0 or 1), offset, entry, offset, entry, …}.
 local now = tonumber(ARGV[1])
-local log = open(KEYS[1], KEYS[2], ARGV[5], now, tonumber(ARGV[2]), tonumber(ARGV[3]))
+local log = open(ARGV[5], now, tonumber(ARGV[2]), tonumber(ARGV[3]))
 save(log, now, tonumber(ARGV[4]))
 local answer = {log.epoch, whole(log.head), whole(log.floor), log.clears, whole(log.cleared),
   log.forks, '', 0}
+
+-- The id of the entry with this offset; "" where there is none.
+local function id_at(offset)
+  local entry = redis.call('XRANGE', log.stream, whole(offset), whole(offset))[1]
+  if not entry then
+    return ''
+  end
+  local length, rest = string.match(entry[2][2], '^%d+ %d+ %d+ (%d+) [^\n]*()')
+  return string.sub(entry[2][2], rest + 1, rest + tonumber(length))
+end
+
 if ARGV[6] == '' then
+  answer[7] = id_at(log.head)
   return answer
 end
 
@@ -19,14 +32,12 @@ if ARGV[6] ~= log.epoch then
   -- Of another log: it goes on where that was still this one, or from the beginning.
   after = math.min(after, tonumber(string.match(' ' .. log.forks, ' ' .. ARGV[6] .. ':(%d+)') or 0))
 else
-  local own = redis.call('XRANGE', log.stream, whole(after), whole(after))[1]
-  if own then
-    local blob = own[2][2]
-    local length, rest = string.match(blob, '^%d+ %d+ %d+ (%d+) [^\n]*()')
-    answer[7] = string.sub(blob, rest + 1, rest + tonumber(length))
-  end
+  answer[7] = id_at(after)
 end
 local from = '(' .. whole(after)
+if limit == 0 then
+  return answer
+end
 while true do
   local entries = redis.call('XRANGE', log.stream, from, '+', 'COUNT', STRIDE)
   for _, entry in ipairs(entries) do

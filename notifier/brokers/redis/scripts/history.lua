@@ -1,6 +1,6 @@
 -- A page of a channel's history.
 --
--- KEYS: the log, its stream
+-- KEYS: the log, its stream, its expiries
 -- ARGV: now, oldest time kept, publications kept, time to live of the log, an epoch for a new one,
 --       since: one of latest, all, after, time, last; epoch and offset for after, and 0 and a
 --       number for time (milliseconds) and last,
@@ -9,7 +9,7 @@
 -- Answers {epoch, head, floor, floor_ms, start, gap (0 or 1), the offset the gap ends before,
 --          more (0 or 1), offset, entry, …}, or {"foreign"}: before is of another epoch.
 local now = tonumber(ARGV[1])
-local log = open(KEYS[1], KEYS[2], ARGV[5], now, tonumber(ARGV[2]), tonumber(ARGV[3]))
+local log = open(ARGV[5], now, tonumber(ARGV[2]), tonumber(ARGV[3]))
 save(log, now, tonumber(ARGV[4]))
 
 -- Entries one after another, by XRANGE up to the end "+", or by XREVRANGE down to "-":
@@ -61,26 +61,31 @@ local function landing(kind, epoch, number)
     if log.floor > 0 and log.floor_ms >= number then
       return log.floor, 1
     end
-    local before = log.floor
-    local found = each('-', function(offset, entry)
-      if facts(entry) >= number then
-        return true
+    -- By halves: of a long history not all can be looked at.
+    local low, high = log.floor, log.head
+    while low < high do
+      local middle = math.floor((low + high) / 2)
+      local entry = redis.call('XRANGE', log.stream, whole(middle + 1), '+', 'COUNT', 1)[1]
+      if not entry or facts(entry[2][2]) >= number then
+        high = middle
+      else
+        low = offset_of(entry[1])
       end
-      before = offset
-    end)
-    return found and before or log.head, 0
+    end
+    local entry = redis.call('XRANGE', log.stream, whole(low + 1), '+', 'COUNT', 1)[1]
+    return entry and low or log.head, 0
+  end
+  if number >= log.count then
+    return log.floor, log.floor > 0 and number > log.count and 1 or 0
+  elseif log.head - log.floor == log.count then
+    return log.head - number, 0  -- without holes they need not be looked at
   end
   local start, left = log.head, number
-  local found = each_backwards('+', function(offset)
+  each_backwards('+', function(offset)
     start, left = offset - 1, left - 1
     return left == 0
   end)
-  if found then
-    return start, 0
-  elseif log.floor > 0 then
-    return log.floor, 1
-  end
-  return 0, 0
+  return start, 0
 end
 
 if ARGV[9] ~= '' and ARGV[9] ~= log.epoch then
