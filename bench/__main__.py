@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -12,10 +13,10 @@ from rich.table import Table
 from bench.load import missing
 from bench.peers import NAMES, peers
 from bench.picture import draw
-from bench.plan import Plan
+from bench.plan import FULL, QUICK
 from bench.report import RESULTS, targets_table
 from bench.run import run
-from bench.scenarios import SCENARIOS, Scenario
+from bench.scenarios import SCENARIOS
 
 
 def _chosen(text: str | None, known: tuple[str, ...], option: str) -> list[str]:
@@ -63,22 +64,19 @@ def main(
         return
     if reason := missing():
         raise click.ClickException(reason)
-    names = _chosen(chosen, NAMES, "--peers")
     wanted = _chosen(only, tuple(s.name for s in SCENARIOS), "--only")
-    scenarios: list[Scenario] = [s for s in SCENARIOS if s.name in wanted]
-    usual = (
-        Plan.quickly(names, seed=seed, pin=not no_pin)
-        if quick
-        else Plan(peers=names, seed=seed, pin=not no_pin)
-    )
-    plan = Plan(
+    scenarios = [scenario for scenario in SCENARIOS if scenario.name in wanted]
+    usual = QUICK if quick else FULL
+    names = _chosen(chosen, NAMES, "--peers")
+    plan = replace(
+        usual,
         rounds=rounds or usual.rounds,
         seconds=seconds or usual.seconds,
         size=size or usual.size,
         peers=names,
+        main_peers=names if chosen else usual.main_peers,
         seed=seed,
         pin=not no_pin,
-        quick=quick,
     )
     result = run(scenarios, plan, console)
     console.print(targets_table(result.outcomes))

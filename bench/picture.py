@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from bench.process import CHECKOUT
 
 TARGET = CHECKOUT / "docs" / "images" / "fanout.svg"
-_ROW, _BAR, _LEFT, _WIDTH, _TOP = 26, 16, 250, 760, 46
+_ROW, _BAR, _LEFT, _WIDTH, _TOP = 26, 16, 290, 800, 46
 _STYLE = """
     text { font: 13px system-ui, sans-serif; fill: #24292f; }
     .title { font-weight: 600; font-size: 14px; }

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from bench.peers import NAMES
 
+# Those that a quick look at more than fan-out is about.
+MAIN = ("notifier", "floor", "nchan")
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -17,21 +20,19 @@ class Plan:
     :ivar seconds: how long a turn publishes.
     :ivar size: a factor on numbers of sockets.
     :ivar peers: names of those that are measured.
+    :ivar main_peers: of those that are measured in scenarios besides fan-out.
     :ivar pin: the server on the first core, all else on the others: a server has one core.
     """
 
     rounds: int = 10
-    seconds: float = 2.0
+    seconds: float = 1.5
     size: float = 1.0
     peers: Sequence[str] = NAMES
+    main_peers: Sequence[str] = NAMES
     seed: int = 1
     pin: bool = True
     quick: bool = False
     cores: tuple[int, ...] = field(default_factory=lambda: tuple(sorted(os.sched_getaffinity(0))))
-
-    @classmethod
-    def quickly(cls, peers: Sequence[str], *, seed: int, pin: bool) -> Plan:
-        return cls(rounds=3, seconds=0.6, size=0.2, peers=peers, seed=seed, pin=pin, quick=True)
 
     def sockets(self, full: int, *, least: int = 50) -> int:
         """So many in the full measurement."""
@@ -44,3 +45,7 @@ class Plan:
     @property
     def other_cores(self) -> tuple[int, ...] | None:
         return self.cores[1:] if self.pin and len(self.cores) > 1 else None
+
+
+FULL = Plan()
+QUICK = Plan(rounds=2, seconds=0.5, size=0.2, main_peers=MAIN, quick=True)

@@ -100,7 +100,10 @@ def run(scenarios: Sequence[Scenario], plan: Plan, console: Console) -> Result:
                 outcome = measure(case, plan, bar)
                 outcomes[case.name] = outcome
                 bar.end()
-                console.print(table(outcome))
+                if outcome.turns:
+                    console.print(table(outcome))
+                else:
+                    console.print(f"[bold]{case.name}[/bold]: nothing to measure")
                 for name, reason in (case.absent | outcome.failures).items():
                     console.print(f"  [dim]{name}: {reason}[/dim]")
                 console.print()

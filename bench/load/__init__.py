@@ -14,10 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from bench.cache import cached, make
 from bench.peer import KEY, Peer, Subscribing
 
 HERE = Path(__file__).parent
-BUILT = HERE.parent / ".build"
 # As many of it as a payload has bytes stand for a payload in a request.
 PLACEHOLDER = b"~"
 # In a handshake: where a client that comes back says where it goes on from.
@@ -33,19 +33,20 @@ def missing() -> str | None:
     return None if shutil.which("cc") else "no C compiler (cc): apt-get install gcc libc6-dev"
 
 
-def build(sources: Path = HERE, name: str = "load") -> Path:
-    """The program made of the ``.c`` files in the folder; made anew when one is newer.
+def build() -> Path:
+    """The program; made, once for each state of its source.
 
     :raises subprocess.CalledProcessError: the compiler refuses.
     """
-    BUILT.mkdir(exist_ok=True)
-    program = BUILT / name
-    files = sorted(sources.glob("*.c"))
-    newest = max(file.stat().st_mtime for file in [*files, *sources.glob("*.h")])
-    if not program.exists() or program.stat().st_mtime < newest:
-        command = ["cc", "-O2", "-std=gnu17", "-Wall", "-Wextra", "-o", str(program)]
-        subprocess.run([*command, *map(str, files)], check=True)
-    return program
+    files = sorted([*HERE.glob("*.c"), *HERE.glob("*.h")])
+    place = cached("load", "".join(file.read_text() for file in files))
+
+    def compile_into(folder: Path) -> None:
+        command = ["cc", "-O2", "-std=gnu17", "-Wall", "-Wextra", "-o", str(folder / "load")]
+        subprocess.run([*command, *map(str, HERE.glob("*.c"))], check=True)
+
+    make(place, compile_into)
+    return place / "load"
 
 
 class Load:

@@ -279,9 +279,14 @@ static size_t subscribe(Client *client, const u8 *bytes, size_t size) {
     if (own != NONE) return own == MORE ? 0 : own;
     Frame frame;
     if (frame_read(bytes, size, &frame) != 1 || size < frame.size) return 0;
-    if (find(bytes + frame.head, frame.size - frame.head, &group->ready)) {
+    /* Some servers put several into one message. */
+    const u8 *at = bytes + frame.head, *end = bytes + frame.size;
+    bool told = false;
+    for (; (at = find(at, end - at, &group->ready)); at += group->ready.size, told = true)
+        if (client->ready_left) client->ready_left--;
+    if (told) {
         note_place(client, bytes, frame.size);
-        if (--client->ready_left == 0) live(client);
+        if (!client->ready_left) live(client);
     } else if (client->single) {
         read_message(client, bytes + frame.head, frame.size - frame.head);
     }

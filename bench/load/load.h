@@ -235,7 +235,7 @@ void publisher_event(Publisher *publisher, u32 events);
 extern u64 now; /* of the event that is handled */
 u64 clock_now(void);
 void loop_open(void);
-enum Kind { STDIN, CLIENT, PUBLISHER };
+enum Kind { STDIN, CLIENT, PUBLISHER, URGENT };
 void watch(int fd, u32 events, enum Kind kind, u32 index); /* `index` of the owner */
 void unwatch(int fd);
 u64 chance(void); /* a random number */

@@ -12,9 +12,12 @@
 #include <unistd.h>
 
 #define TICK (5 * MILLISECOND)
+#define BATCH 64 /* events of clients before those that publish have a turn */
 
 u64 now;
-static int epoll;
+/* Those that publish have an epoll of their own within the other: else their answers would wait in
+ * line behind thousands of clients', and we would take our own lateness for the server's. */
+static int epoll, urgent;
 static bool input;
 
 u64 clock_now(void) {
@@ -31,15 +34,18 @@ u64 chance(void) {
 
 void loop_open(void) {
     epoll = epoll_create1(0);
-    if (epoll < 0) fail("no epoll");
+    urgent = epoll_create1(0);
+    if (epoll < 0 || urgent < 0) fail("no epoll");
     now = clock_now();
+    watch(urgent, EPOLLIN, URGENT, 0);
     watch(0, EPOLLIN, STDIN, 0);
 }
 
 void watch(int fd, u32 events, enum Kind kind, u32 index) {
     struct epoll_event event = {.events = events, .data.u64 = (u64)kind << 32 | index};
-    if (epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event) == 0) return;
-    if (errno != ENOENT || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+    int in = kind == PUBLISHER ? urgent : epoll;
+    if (epoll_ctl(in, EPOLL_CTL_MOD, fd, &event) == 0) return;
+    if (errno != ENOENT || epoll_ctl(in, EPOLL_CTL_ADD, fd, &event) < 0)
         fail("epoll_ctl: %s", strerror(errno));
 }
 
@@ -71,13 +77,14 @@ static void dispatch(const struct epoll_event *event) {
     case STDIN: input = true; break;
     case CLIENT: client_event(&clients[index], event->events); break;
     case PUBLISHER: publisher_event(&publishers[index], event->events); break;
+    case URGENT: break; /* they have their turn anyway */
     }
 }
 
 bool loop_input(void) { return input; }
 
 bool loop_until(bool (*done)(void), u64 deadline) {
-    static struct epoll_event events[1024];
+    struct epoll_event events[BATCH];
     u64 tick = 0;
     bool waits_for_input = done == loop_input;
     input = false;
@@ -93,8 +100,10 @@ bool loop_until(bool (*done)(void), u64 deadline) {
         if (due > tick && client_count) due = tick;
         u64 wait = due > now ? due - now : 0;
         struct timespec timeout = {wait / SECOND, wait % SECOND};
-        int count = epoll_pwait2(epoll, events, 1024, &timeout, NULL);
+        int count = epoll_pwait2(epoll, events, BATCH, &timeout, NULL);
         if (count < 0 && errno != EINTR) fail("epoll_wait: %s", strerror(errno));
+        for (int i = 0; i < count; i++) dispatch(&events[i]);
+        count = epoll_wait(urgent, events, BATCH, 0);
         for (int i = 0; i < count; i++) dispatch(&events[i]);
     }
 }

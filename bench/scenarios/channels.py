@@ -19,7 +19,7 @@ CHANNELS_PER_SOCKET = 50
 
 
 def cases(plan: Plan) -> Cases:
-    present, absent = peers(plan.peers)
+    present, absent = peers(plan.main_peers)
     present = [peer for peer in present if peer.channels]
     channels = plan.sockets(1000)
     yield Case(

@@ -19,7 +19,7 @@ AT_ONCE = 128
 
 
 def cases(plan: Plan) -> Cases:
-    present, absent = peers(plan.peers)
+    present, absent = peers(plan.main_peers)
     sockets = plan.sockets(2000)
     yield Case(
         "handshakes",

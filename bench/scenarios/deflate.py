@@ -50,7 +50,7 @@ def _side(name: str, title: str, plan: Plan, sockets: int, *, deflate: bool) -> 
             stage.publish(interval=0.05)
 
             def turn() -> Turn:
-                result = stage.turn(seconds=max(1.0, plan.seconds))
+                result = stage.turn(seconds=plan.seconds)
                 stream = bytes.fromhex(stage.load.tell("dump")["stream"])
                 result["bytes_per_delivery"] = len(stream) / max(1, result["published"])
                 if deflate:

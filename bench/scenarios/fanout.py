@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from bench.case import Case, Cases, Figure, Side, Turn
 from bench.peer import Peer
 from bench.peers import peers
+from bench.peers.floor import FloorPeer
 from bench.plan import Plan
 from bench.stage import Stage
 
 CPU = Figure("cpu_per_delivery", "server CPU per delivery", "µs", 1e6, 2)
 RATE = Figure("deliveries_per_second", "deliveries", "/s", 1, 0, more_is_better=True)
-PER_CORE = Figure(
-    "deliveries_per_core", "deliveries per core-second", "", 1, 0, more_is_better=True
-)
-CORES = Figure("cores", "cores used by the server", "", 1, 2)
+PER_CORE = Figure("deliveries_per_core", "per core-second", "", 1, 0, more_is_better=True)
+CORES = Figure("cores", "cores: server", "", 1, 2)
+LOAD_CORES = Figure("load_cores", "load", "", 1, 2)
 P50 = Figure("latency_p50", "latency, median", "ms", 1e3, 1)
 P99 = Figure("latency_p99", "latency, p99", "ms", 1e3, 1)
 MAX = Figure("latency_max", "latency, max", "ms", 1e3, 1)
 STALL = Figure("probe_max", "longest wait for another request's answer", "ms", 1e3, 1)
 
 PACED = (CPU, P50, P99, MAX)
-FLAT_OUT = (RATE, CPU, PER_CORE, P99, CORES)
+FLAT_OUT = (RATE, CPU, PER_CORE, P99, CORES, LOAD_CORES)
 # Fan-out to 15,000 is for those that come near the floor; the others take minutes to connect.
 LARGE = ("notifier", "floor", "nchan", "ws", "centrifugo")
 SINGLE_PUBLISHERS = 8
@@ -48,9 +49,9 @@ def cases(plan: Plan) -> Cases:
         PACED,
         sockets=thousand,
         interval=0.05,
-        seconds=max(1.0, plan.seconds),
+        seconds=plan.seconds,
     )
-    yield case(
+    flat_out = case(
         "flat-out",
         f"{thousand:,} sockets, {SINGLE_PUBLISHERS} publishers of single POSTs",
         present,
@@ -59,6 +60,18 @@ def cases(plan: Plan) -> Cases:
         connections=SINGLE_PUBLISHERS,
         seconds=plan.seconds,
     )
+    if "floor" in {peer.name for peer in present}:
+        # What can be done at most by who joins the messages of a turn, as we do.
+        joined = side(
+            FloorPeer("--batch"),
+            plan,
+            sockets=thousand,
+            connections=SINGLE_PUBLISHERS,
+            seconds=plan.seconds,
+        )
+        joined = replace(joined, name="floor_batch", title="send() once a turn (C)")
+        flat_out = replace(flat_out, sides=[*flat_out.sides, joined])
+    yield flat_out
     batching = [peer for peer in present if peer.publish_many("c", [b"p"]) is not None]
     yield case(
         "batches",
@@ -78,7 +91,7 @@ def cases(plan: Plan) -> Cases:
         (*PACED, STALL),
         sockets=many,
         interval=0.25,
-        seconds=max(1.0, plan.seconds),
+        seconds=plan.seconds,
         probe=1,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.case import Case, Cases, Figure
 from bench.peers import peers
 from bench.plan import Plan
-from bench.scenarios.fanout import CPU, side
+from bench.scenarios.fanout import CPU, LARGE, side
 
 QUANTILES = (
     Figure("latency_p99", "p99", "ms", 1e3, 2),
@@ -19,7 +19,7 @@ QUANTILES = (
 
 
 def cases(plan: Plan) -> Cases:
-    present, absent = peers(plan.peers)
+    present, absent = peers([name for name in plan.main_peers if name in LARGE])
     for sockets in (100,) if plan.quick else (100, plan.sockets(1000)):
         yield Case(
             f"latency-{sockets}",

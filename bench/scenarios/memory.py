@@ -37,7 +37,7 @@ STUCK_BYTES = 2000
 
 
 def cases(plan: Plan) -> Cases:
-    present, absent = peers(plan.peers)
+    present, absent = peers(plan.main_peers)
     sockets, rounds = plan.sockets(5000), 1 if plan.quick else ROUNDS
     yield Case(
         "idle",

@@ -54,7 +54,7 @@ def _side(name: str, title: str, peer: Peer, plan: Plan, sockets: int, stuck: in
 
             def turn() -> Turn:
                 before = stage.server.memory_bytes()
-                result = stage.turn(seconds=max(1.0, plan.seconds))
+                result = stage.turn(seconds=plan.seconds)
                 return result | {"grew_bytes": stage.server.memory_bytes() - before}
 
             yield turn
