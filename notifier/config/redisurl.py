@@ -34,10 +34,11 @@ SCHEMES = frozenset(
 )
 _TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 # Of one that is written wrongly, too much rather than too little.
-_PASSWORD = re.compile(r"(?<=://)([^:]*):.*@", re.DOTALL)
+_PASSWORD = re.compile(r"((?:://|^rediss?(?:\+[a-z]*)?:/?(?!/))[^:]*):.*@", re.DOTALL)
 _PASSWORD_OPTION = re.compile(r"([?&][^=&]*password=)[^&]*", re.IGNORECASE)
 # An @ that is no part of an option's value.
 _AFTER = re.compile(r"^[^=]*@")
+_ESCAPE = "in a user or password, write / ? # and @ as %2F %3F %23 and %40"
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::([0-9]{1,5}))?")
 
 
@@ -80,7 +81,7 @@ class RedisURL:
             raise ValueError("it is not a URL") from None
         if parts.fragment or (parts.scheme != "unix" and _AFTER.search(parts.path + parts.query)):
             # What looks like a host, a path or an option may be a piece of the password.
-            raise ValueError("in a user or password, write / ? # and @ as %2F %3F %23 and %40")
+            raise ValueError(_ESCAPE)
         if parts.scheme not in SCHEMES:
             raise ValueError(f"{parts.scheme}: is not a scheme of Redis")
         base, _, kind = parts.scheme.partition("+")
@@ -135,6 +136,8 @@ def _options(query: str, *, unix: bool, sentinel: bool) -> dict[str, str]:
         known |= {"sentinel_username", "sentinel_password"}
     options = dict(parse_qsl(query, keep_blank_values=True))
     for name in options:
+        if name not in known and "@" in query:
+            raise ValueError(_ESCAPE)  # a piece of the password, perhaps
         if name not in known:
             raise ValueError(f"there is no option {name!r}; known: {', '.join(sorted(known))}")
     return options

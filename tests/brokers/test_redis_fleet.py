@@ -231,7 +231,7 @@ async def test_what_is_lost_of_one_channel_is_written_again(scene: Scene) -> Non
     here = one.join("a", "x")
     await scene.watching(two, "a")
     await until(lambda: view(two, "a") == {one.fleet.id: here})
-    scene.redis.cli("DEL", scene.here("a"), f"{scene.prefix}:{{{one.fleet.id}}}:followed")
+    scene.redis.cli("DEL", scene.here("a"), f"{scene.prefix}:{{${one.fleet.id}}}:followed")
     await becomes(lambda: two.fleet.attendances(["a"]), [{one.fleet.id: here}])
     await becomes(lambda: two.fleet.followed(ALL, "", 10), ["a"])
 

@@ -92,7 +92,9 @@ def test_wrong_url_is_refused_with_what_is_wrong_with_it(url: str, problem: str)
         RedisURL.parse(url)
 
 
-@pytest.mark.parametrize("reserved", ["/", "?", "#", "/a@", "?a@", "#@", "/1?", "[", "]", "℀"])
+@pytest.mark.parametrize(
+    "reserved", ["/", "?", "#", "/a@", "?a@", "#@", "/1?", "?a=1&b", "[", "]", "℀"]
+)
 def test_refusal_of_a_password_that_is_not_encoded_says_nothing_of_it(reserved: str) -> None:
     for url in (
         f"redis://user:{SECRET}{reserved}{SECRET}@host/0",
@@ -106,6 +108,10 @@ def test_refusal_of_a_password_that_is_not_encoded_says_nothing_of_it(reserved: 
         else:
             assert parsed.hosts[0][0] == "host"
         assert SECRET not in without_password(url)
+
+
+def test_password_is_not_shown_where_the_slashes_are_missing() -> None:
+    assert without_password(f"redis:u:{SECRET}@h") == "redis:u:***@h"
 
 
 @given(user=st.text(), password=st.text(min_size=1).map(lambda text: f"{SECRET}{text}{SECRET}"))

@@ -36,6 +36,21 @@ class Births:
         self._last: str | None = None
         self._again = False
         self._reading = False
+        # Set when it is known what is news: everything from then on is told.
+        self._begun = asyncio.Event()
+
+    async def begin(self, seconds: float) -> None:
+        """From now on births are told. Who lists the channels that there are does it after this.
+
+        :raises BrokerUnavailable: not in that time.
+        """
+        if not self._begun.is_set():
+            self.look()
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._begun.wait()
+            except TimeoutError:
+                raise BrokerUnavailable("Redis does not show new channels just now.") from None
 
     def hears(self) -> None:
         self.look()
@@ -66,6 +81,7 @@ class Births:
         if self._last is None:
             newest = await self._range("XREVRANGE", "+", "-", 1)
             self._last = newest[0][0].decode() if newest else "0-0"
+            self._begun.set()
             return
         while True:
             page = await self._range("XRANGE", f"({self._last}", "+", PAGE)

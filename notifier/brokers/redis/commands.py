@@ -1,9 +1,14 @@
-"""Commands to Redis, as many as there are in one round trip."""
+"""Commands to Redis, as many as there are in one round trip.
+
+Each shard has its own round trips, so that one that is away or slow holds up none of the others.
+What is asked at once by many shares them: connections are few, however many ask.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,21 +29,44 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from notifier.brokers.redis import scripts
 from notifier.brokers.redis.scripts import Script
 from notifier.brokers.redis.topology import Topology
+from notifier.errands import Errands
 from notifier.errors import BrokerUnavailable
 
+# Calls that share a round trip, and such round trips to one shard at a time.
+BATCH = 64
+ROUND_TRIPS = 8
+
+_SCRIPTS = [script for script in vars(scripts).values() if isinstance(script, Script)]
+# Who writes has an order, and makes one round trip after the other.
+_WRITES = (scripts.PUBLISH, scripts.ANNOUNCE, scripts.CLEAR, "PUBLISH")
+# What does not wait behind what is read: whether nodes live and hear, and what is to be written.
+_SIGNS = (scripts.RING, scripts.BEAT, scripts.LIVING)
+_BIRTHS = (scripts.REGISTER,)
+# What redis-py raises where no answer came: of slots that nobody serves, also these bare.
+_FAILURES = (RedisError, RedisClusterException, LookupError, OSError)
 # Of these Redis says that it has done nothing, and that it will pass.
 _PASSING = (
     BusyLoadingError,
     ClusterDownError,
     ClusterError,
     MasterDownError,
+    NoPermissionError,
+    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     TryAgainError,
 )
-_PASSING_WORDS = ("NOREPLICAS", "MISCONF", "CLUSTERDOWN", "MASTERDOWN", "UNBLOCKED", "BUSY ")
+_PASSING_WORDS = (
+    "NOREPLICAS",
+    "MISCONF",
+    "CLUSTERDOWN",
+    "MASTERDOWN",
+    "UNBLOCKED",
+    "BUSY ",
+)
 # What a script may not do for this user, it is told so without NOPERM.
 _FORBIDDEN = ("ACL failure in script", "The user executing the script can't")
 # What it says to many words from one who has not said who they are.
@@ -53,9 +81,10 @@ class Call:
     keys: tuple[str, ...] = ()
     args: tuple[str | bytes | int, ...] = ()
 
-
-# Round trips at once; as many connections, of which redis-py makes a hundred at most.
-TRIPS = 64
+    @property
+    def name(self) -> str:
+        """The key or doorbell that decides whose it is."""
+        return self.keys[0] if self.keys else str(self.args[0])
 
 
 class Commands:
@@ -66,28 +95,51 @@ class Commands:
 
     def __init__(self, topology: Topology, timeout: float) -> None:
         self._topology = topology
+        self._sharded = topology.sharded
         self._timeout = timeout
-        self._room = asyncio.Semaphore(TRIPS)
+        self._errands = Errands()
+        self._lanes: dict[tuple[str, int], _Lane] = {}
         # How a doorbell is rung, and listened to.
         self.publish = "SPUBLISH" if topology.sharded else "PUBLISH"
         self.subscribe = "SSUBSCRIBE" if topology.sharded else "SUBSCRIBE"
 
+    async def close(self) -> None:
+        """What is under way comes to nothing."""
+        await self._errands.close()
+        for lane in self._lanes.values():
+            lane.close()
+
+    def shard_of(self, name: str) -> str:
+        """The id of the shard that a key is on, as far as is known."""
+        return self._topology.shard_of(name)
+
     async def run(self, calls: Sequence[Call], *, wait_replicas: int = 0) -> list[Any]:
-        """What each gave, in order: a value, or a :class:`BrokerUnavailable` as a value.
+        """What each gave, in order: a value, or an exception as a value, such as
+        :class:`BrokerUnavailable`.
 
         Calls about one channel are carried out in their order.
 
         :param wait_replicas: so many are to have it before it counts.
         :raises BrokerUnavailable: of none it is known whether it was carried out.
         """
-        results = await self._send(calls, wait_replicas)
-        unknown = [n for n, result in enumerate(results) if isinstance(result, NoScriptError)]
-        if unknown:
-            # The first time, or a Redis that has been started anew.
-            again = await self._send([calls[n] for n in unknown], wait_replicas, whole=True)
-            for n, result in zip(unknown, again, strict=True):
+        shards: dict[str, list[int]] = {}
+        for n, call in enumerate(calls):
+            shards.setdefault(self.shard_of(call.name), []).append(n)
+        groups = list(shards.items())
+        asked = [
+            self._ask(shard, [calls[n] for n in group], wait_replicas) for shard, group in groups
+        ]
+        answers = await asyncio.gather(*asked) if len(asked) > 1 else [await each for each in asked]
+        if groups and all(isinstance(answer, BrokerUnavailable) for answer in answers):
+            assert isinstance(answers[0], BrokerUnavailable)
+            raise answers[0]
+        results: list[Any] = [None] * len(calls)
+        for (_, group), answer in zip(groups, answers, strict=True):
+            if isinstance(answer, BrokerUnavailable):
+                answer = [answer] * len(group)
+            for n, result in zip(group, answer, strict=True):
                 results[n] = result
-        return [_translated(result) for result in results]
+        return results
 
     async def one(self, call: Call) -> Any:
         """What it gave.
@@ -97,18 +149,83 @@ class Commands:
         (result,) = await self.run([call])
         return checked(result)
 
-    async def _send(
-        self, calls: Sequence[Call], wait_replicas: int, *, whole: bool = False
-    ) -> list[Any]:
-        client = self._topology.client
-        pipeline = client.pipeline(transaction=False)
+    async def _ask(
+        self, shard: str, calls: list[Call], wait_replicas: int
+    ) -> list[Any] | BrokerUnavailable:
+        try:
+            if wait_replicas or calls[0].what in _WRITES:
+                return await self._carry_out(calls, wait_replicas)
+            kind = next(
+                (
+                    n
+                    for n, kind in enumerate((_SIGNS, _BIRTHS))
+                    if all(c.what in kind for c in calls)
+                ),
+                -1,
+            )
+            return await self._lane(shard, kind).ask(calls)
+        except BrokerUnavailable as error:
+            return error
+
+    def _lane(self, shard: str, kind: int) -> _Lane:
+        lane = self._lanes.get((shard, kind))
+        if lane is None:
+            lane = self._lanes[shard, kind] = _Lane(self._carry_out, self._errands, self._timeout)
+        return lane
+
+    async def _carry_out(self, calls: Sequence[Call], wait_replicas: int = 0) -> list[Any]:
+        """In one round trip to one shard.
+
+        :raises BrokerUnavailable: of none it is known whether it was carried out.
+        """
+        results = await self._send(calls, wait_replicas)
+        for everywhere in (False, True):
+            unknown = [n for n, result in enumerate(results) if isinstance(result, NoScriptError)]
+            if not unknown:
+                break
+            # A Redis that was started anew knows none. It learns all at once, and what it did not
+            # know is repeated in its order: of one channel nothing is overtaken.
+            if everywhere:  # while a slot moves, its calls are carried out on two
+                await self._teach(self._topology.client.get_primaries() if self._sharded else [])
+            else:
+                await self._teach([self._at(calls[n].name).get("target_nodes") for n in unknown])
+            again = await self._send([calls[n] for n in unknown], wait_replicas)
+            for n, result in zip(unknown, again, strict=True):
+                results[n] = result
+        return [_translated(result) for result in results]
+
+    async def _teach(self, nodes: Iterable[Any]) -> None:
+        """Have every script known there; one that can't be reached says so when it is called.
+
+        :param nodes: ``None`` is the only one there is.
+        """
+        pipelines = []
+        for node in dict.fromkeys(nodes):
+            pipeline = self._topology.client.pipeline(transaction=False)
+            for script in _SCRIPTS:
+                where = {} if node is None else {"target_nodes": node}
+                pipeline.execute_command("SCRIPT LOAD", script.text, **where)
+            pipelines.append(self._execute(pipeline))
+        await asyncio.gather(*pipelines, return_exceptions=True)
+
+    def _at(self, name: str) -> dict[str, Any]:
+        """Where redis-py is to send what it would send elsewhere, in a Cluster."""
+        if not self._sharded:
+            return {}
+        try:
+            return {"target_nodes": self._topology.client.get_node_from_key(name)}
+        except _FAILURES as error:
+            raise unavailable(error) from error
+
+    async def _send(self, calls: Sequence[Call], wait_replicas: int) -> list[Any]:
+        pipeline = self._topology.client.pipeline(transaction=False)
         for call in calls:
-            if isinstance(call.what, str):
+            if call.what == "PUBLISH":
+                # Any master would do. But what is announced there by a script is in one order
+                # with it only if both take the same way.
+                pipeline.execute_command("PUBLISH", *call.args, **self._at(call.name))
+            elif isinstance(call.what, str):
                 pipeline.execute_command(call.what, *call.args)
-            elif whole:
-                pipeline.execute_command(
-                    "EVAL", call.what.text, len(call.keys), *call.keys, *call.args
-                )
             else:
                 pipeline.execute_command(
                     "EVALSHA", call.what.digest, len(call.keys), *call.keys, *call.args
@@ -116,24 +233,111 @@ class Commands:
         if wait_replicas:
             # Less than the socket's timeout, for the answer to come.
             pipeline.execute_command("WAIT", wait_replicas, round(self._timeout * 800))
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self._room.acquire()
-            try:
-                results: list[Any] = await pipeline.execute(raise_on_error=False)
-            finally:
-                self._room.release()
-        except (RedisError, RedisClusterException, OSError) as error:
-            raise unavailable(error) from error
+        results = await self._execute(pipeline)
         if wait_replicas:
             have = results.pop()
-            if isinstance(have, RedisError) or have < wait_replicas:
+            if isinstance(have, Exception) or have < wait_replicas:
                 late = BrokerUnavailable(
                     f"Redis has it, but not {wait_replicas} of its replicas "
                     "(setting redis_wait_replicas)."
                 )
                 results = [r if isinstance(r, Exception) else late for r in results]
         return results
+
+    async def _execute(self, pipeline: Any) -> list[Any]:
+        try:
+            results: list[Any] = await pipeline.execute(raise_on_error=False)
+        except _FAILURES as error:
+            raise unavailable(error) from error
+        return results
+
+
+class _Lane:
+    """Calls to one shard that share round trips.
+
+    :param carry_out: makes one round trip.
+    :param timeout: seconds that calls wait for their turn.
+    """
+
+    def __init__(
+        self,
+        carry_out: Callable[[list[Call]], Awaitable[list[Any]]],
+        errands: Errands,
+        timeout: float,
+    ) -> None:
+        self._carry_out = carry_out
+        self._errands = errands
+        self._timeout = timeout
+        self._waiting: deque[tuple[list[Call], asyncio.Future[list[Any]], float]] = deque()
+        self._travelling = 0
+        # One is about to begin, and takes what comes in this turn of the loop.
+        self._beginning = False
+
+    async def ask(self, calls: list[Call]) -> list[Any]:
+        """:raises BrokerUnavailable:"""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Any]] = loop.create_future()
+        self._waiting.append((calls, answer, loop.time() + self._timeout))
+        self._go_on()
+        return await answer
+
+    def close(self) -> None:
+        while self._waiting:
+            _refuse(self._waiting.popleft()[1], BrokerUnavailable("This node is closing."))
+
+    def _go_on(self) -> None:
+        if self._waiting and not self._beginning and self._travelling < ROUND_TRIPS:
+            self._beginning = True
+            self._travelling += 1
+            self._errands.run(self._travel())
+
+    async def _travel(self) -> None:
+        self._beginning = False
+        try:
+            while batch := self._next_batch():
+                self._go_on()
+                await self._round_trip(batch)
+        finally:
+            self._travelling -= 1
+
+    def _next_batch(self) -> list[tuple[list[Call], asyncio.Future[list[Any]]]]:
+        now = asyncio.get_running_loop().time()
+        batch: list[tuple[list[Call], asyncio.Future[list[Any]]]] = []
+        size = 0
+        while self._waiting and (not batch or size + len(self._waiting[0][0]) <= BATCH):
+            calls, answer, latest = self._waiting.popleft()
+            if answer.done():
+                continue  # whoever asked has gone
+            if now > latest:
+                _refuse(answer, BrokerUnavailable("Redis is slower than what is asked of it."))
+                continue
+            batch.append((calls, answer))
+            size += len(calls)
+        return batch
+
+    async def _round_trip(self, batch: list[tuple[list[Call], asyncio.Future[list[Any]]]]) -> None:
+        try:
+            results = await self._carry_out([call for calls, _ in batch for call in calls])
+        except BrokerUnavailable as error:
+            for _, answer in batch:
+                _refuse(answer, BrokerUnavailable(error.message))
+        except Exception as fault:  # noqa: BLE001 (whoever asked is told)
+            for _, answer in batch:
+                _refuse(answer, fault)
+        else:
+            start = 0
+            for calls, answer in batch:
+                if not answer.done():
+                    answer.set_result(results[start : start + len(calls)])
+                start += len(calls)
+        finally:
+            for _, answer in batch:
+                _refuse(answer, BrokerUnavailable("This node is closing."))
+
+
+def _refuse(answer: asyncio.Future[list[Any]], error: Exception) -> None:
+    if not answer.done():
+        answer.set_exception(error)
 
 
 def checked(result: Any) -> Any:
@@ -169,7 +373,7 @@ def _translated(result: Any) -> Any:
         )
     ):
         return unavailable(result)
-    if isinstance(result, RedisClusterException | AuthorizationError | NoPermissionError | OSError):
+    if isinstance(result, RedisClusterException | AuthorizationError | LookupError | OSError):
         return unavailable(result)
     if isinstance(result, RedisError) and not isinstance(result, ResponseError):
         return unavailable(result)

@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from redis.exceptions import RedisError
 
+from notifier import logs
 from notifier.brokers.redis.commands import Call, Commands, why
 from notifier.brokers.redis.link import Link
 from notifier.brokers.redis.scripts import RING
 from notifier.brokers.redis.topology import Shard
 from notifier.errands import end
 from notifier.errors import BrokerUnavailable
+
+log = logging.getLogger("notifier.redis")
 
 # Between two probes of one connection.
 PROBE_SECONDS = 2.0
@@ -32,6 +35,8 @@ RETRY_SECONDS = 0.1
 MAX_RETRY_SECONDS = 1.0
 # Doorbells asked for in one write.
 BREATH = 256
+# Doorbells of which it was logged that something strange came; of more it is not.
+MOST_STRANGE = 100
 
 
 class Ear(Protocol):
@@ -79,8 +84,12 @@ class Doorbell:
     ) -> None:
         self.shard = shard
         self.listening: dict[bytes, Listening] = {}
-        # Why it can't be relied on just now.
-        self.trouble: str | None = "Redis has not been reached yet."
+        self._trouble: str | None = "Redis has not been reached yet."
+        # When it was asked for what is not heard yet, by the loop's clock, the longest ago first.
+        self._unconfirmed: dict[bytes, float] = {}
+        # And Redis's reasons, where it has given one.
+        self._refused: dict[bytes, str] = {}
+        self._strange: set[bytes] = set()
         self.on_moved = on_moved
         self._on_heard = on_heard
         # Done when it is known whether Redis is there.
@@ -90,11 +99,24 @@ class Doorbell:
         self._probe = probe
         self._timeout = timeout
         self._link: Link | None = None
-        # How often each was asked for that is not confirmed yet.
-        self._asked: Counter[bytes] = Counter()
         self._heard: asyncio.Future[None] | None = None
         self._nonce = b""
         self._task = asyncio.create_task(self._run())
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it can't be relied on just now."""
+        if self._task.done():
+            return "This node has ceased to listen to Redis."
+        if self._trouble is not None or self._link is None:
+            return self._trouble
+        for reason in self._refused.values():
+            return f"Redis does not let this node listen: {reason}"
+        for since in self._unconfirmed.values():
+            if asyncio.get_running_loop().time() - since > self._timeout:
+                return "Redis does not confirm that it announces everything to this node."
+            break
+        return None
 
     async def close(self) -> None:
         await end([self._task])
@@ -110,17 +132,16 @@ class Doorbell:
     def ask_again(self, name: bytes, listening: Listening) -> None:
         """It may have been refused, or taken away."""
         if self._link is not None:
-            self._ask(self._link, name, listening)
-
-    def _ask(self, link: Link, name: bytes, listening: Listening) -> None:
-        self._asked[name] += 1
-        link.send((listening.verb, name))
+            self._unconfirmed.setdefault(name, asyncio.get_running_loop().time())
+            self._link.subscribe(listening.verb, name)
 
     def ignore(self, name: bytes) -> Listening | None:
         """No more; who it was that listened."""
         listening = self.listening.pop(name, None)
+        self._unconfirmed.pop(name, None)
+        self._refused.pop(name, None)
         if listening is not None and self._link is not None:
-            self._link.send((_UNDO[listening.verb], name))
+            self._link.unsubscribe(listening.verb, name)
         return listening
 
     # --- what the link tells ---
@@ -128,28 +149,43 @@ class Doorbell:
     def message(self, name: bytes, bell: bytes, message: bytes) -> None:
         listening = self.listening.get(name)
         if listening is not None:
-            listening.ear.rung(bell, message)
+            try:
+                listening.ear.rung(bell, message)
+            except Exception as error:  # noqa: BLE001 (whatever is rung, the others go on hearing)
+                self._passed_over(name, error)
+                listening.ear.hears()  # it may have been meant for something
         elif message == self._nonce and self._heard is not None and not self._heard.done():
             self._heard.set_result(None)
 
+    def _passed_over(self, name: bytes, error: Exception) -> None:
+        """Say so, once for each doorbell."""
+        if name not in self._strange and len(self._strange) < MOST_STRANGE:
+            self._strange.add(name)
+            bell = name.decode(errors="replace")
+            logs.event(log, logging.WARNING, "redis.strange_message", exc_info=error, bell=bell)
+
     def confirmed(self, name: bytes) -> None:
-        self._asked[name] -= 1
-        awaited = self._asked[name] > 0
-        if not awaited:
-            del self._asked[name]
+        self._unconfirmed.pop(name, None)
+        self._refused.pop(name, None)
         listening = self.listening.get(name)
-        # Where others are to come, this one is for somebody who has left since. (A sharded one
-        # may be refused instead, without its name.)
-        if listening is not None and (not awaited or listening.verb == "SSUBSCRIBE"):
-            if not listening.confirmed.done():
-                listening.confirmed.set_result(None)
+        if listening is not None and not listening.confirmed.done():
+            listening.confirmed.set_result(None)
             listening.ear.hears()
 
     def ended(self, name: bytes) -> None:
         listening = self.listening.get(name)
         if listening is not None:
             self._deafen(listening)
+            self._unconfirmed.setdefault(name, asyncio.get_running_loop().time())
             self.on_moved()
+
+    def refused(self, name: bytes, reason: str) -> None:
+        if reason.startswith("MOVED"):
+            self.on_moved()
+        elif name in self.listening:
+            self._refused[name] = reason.rstrip(".") + "."  # it is asked again in a moment
+        elif name == self._probe.encode() and self._link is not None:
+            self._link.refuse(reason)
 
     # --- the connection ---
 
@@ -160,10 +196,14 @@ class Doorbell:
             while True:
                 try:
                     await self._hold()
-                except (OSError, BrokerUnavailable, RedisError) as error:
-                    if self.trouble is None:
+                except Exception as error:  # noqa: BLE001 (whatever it is: deaf for good is worse)
+                    if self._trouble is None:
                         pause = RETRY_SECONDS
-                    self.trouble = _sentence(error)
+                    known = isinstance(error, OSError | RedisError | BrokerUnavailable)
+                    before, self._trouble = self._trouble, _sentence(error)
+                    if not known and self._trouble != before:
+                        context = {"message": "a doorbell failed", "exception": error}
+                        asyncio.get_running_loop().call_exception_handler(context)
                     self.tried.set()
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, MAX_RETRY_SECONDS)
@@ -180,13 +220,12 @@ class Doorbell:
             async with asyncio.timeout(self._timeout):
                 self._link = await self._connect(self)
             link = self._link
-            self._asked.clear()
-            link.send((self._commands.subscribe, self._probe))
-            await self._ask_for_all(link)
+            link.subscribe(self._commands.subscribe, self._probe.encode())
+            await self._ask_for_all()
             while True:
                 await self._hear_oneself(link)
-                if self.trouble is not None:
-                    self.trouble = None
+                if self._trouble is not None:
+                    self._trouble = None
                     self.tried.set()
                     self._on_heard()
                 with contextlib.suppress(TimeoutError):
@@ -197,10 +236,10 @@ class Doorbell:
         finally:
             self._let_go()
 
-    async def _ask_for_all(self, link: Link) -> None:
+    async def _ask_for_all(self) -> None:
         for count, (name, listening) in enumerate(list(self.listening.items()), start=1):
             if self.listening.get(name) is listening:
-                self._ask(link, name, listening)
+                self.ask_again(name, listening)
             if count % BREATH == 0:
                 await asyncio.sleep(0)
 
@@ -222,19 +261,14 @@ class Doorbell:
         link, self._link = self._link, None
         if link is not None:
             link.close()
+        self._unconfirmed.clear()
+        self._refused.clear()
         for listening in self.listening.values():
             self._deafen(listening)
 
     def _deafen(self, listening: Listening) -> None:
         if listening.confirmed.done():
             listening.confirmed = asyncio.get_running_loop().create_future()
-
-
-_UNDO = {
-    "SUBSCRIBE": "UNSUBSCRIBE",
-    "SSUBSCRIBE": "SUNSUBSCRIBE",
-    "PSUBSCRIBE": "PUNSUBSCRIBE",
-}
 
 
 def _loss_of(link: Link) -> OSError:

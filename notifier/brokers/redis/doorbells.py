@@ -8,7 +8,7 @@ import logging
 import ssl
 from collections.abc import Callable
 
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import RedisError
 
 from notifier import logs
 from notifier.brokers.redis.commands import Commands, unavailable
@@ -54,6 +54,9 @@ class Doorbells:
         self._timeout = timeout
         self._tls: ssl.SSLContext | None = None
         self._doorbells: dict[str, Doorbell] = {}
+        # Of masters that are none any more, until they are closed.
+        self._gone: list[Doorbell] = []
+        self._looking: asyncio.Task[None] | None = None
         # Those that are on no shard that is known, too.
         self._listening: dict[bytes, tuple[str, Listening]] = {}
         self._lost: str | None = "Redis has not been reached yet."
@@ -67,6 +70,8 @@ class Doorbells:
         """Why something may go unheard just now."""
         if self._lost is not None:
             return self._lost
+        if self._looking is not None and self._looking.done():
+            return "This node has ceased to look where Redis is."
         for doorbell in self._doorbells.values():
             if doorbell.trouble is not None:
                 return doorbell.trouble
@@ -78,7 +83,7 @@ class Doorbells:
         :raises OSError: a file for TLS can't be read.
         """
         self._tls = ssl_context(self._url)
-        self._errands.run(self._run())
+        self._looking = self._errands.run(self._run())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2 * self._timeout):
                 await self._looked.wait()
@@ -87,23 +92,24 @@ class Doorbells:
 
     async def close(self) -> None:
         await self._errands.close()
-        await asyncio.gather(*(doorbell.close() for doorbell in self._doorbells.values()))
+        doorbells = (*self._doorbells.values(), *self._gone)
+        await asyncio.gather(*(doorbell.close() for doorbell in doorbells))
         self._doorbells.clear()
+        self._gone.clear()
 
     # --- listening ---
 
     def listen(self, name: str, ear: Ear, *, verb: str | None = None) -> Listening:
-        """From now on, for as long as it takes.
-
-        Who listens already is not asked for again.
+        """From now on, for as long as it takes. Nothing changes where the ear listens already.
 
         :param verb: SUBSCRIBE or PSUBSCRIBE, for what is not sharded.
         """
-        known = self._listening.get(name.encode())
-        if known is not None and known[1].ear is ear:
-            return known[1]
+        verb = verb or self._commands.subscribe
+        _, present = self._listening.get(name.encode(), (name, None))
+        if present is not None and present.ear is ear and present.verb == verb:
+            return present
         confirmed = asyncio.get_running_loop().create_future()
-        listening = Listening(ear, verb or self._commands.subscribe, confirmed)
+        listening = Listening(ear, verb, confirmed)
         self._listening[name.encode()] = name, listening
         doorbell = self._doorbells.get(self._place(name, listening))
         if doorbell is not None:
@@ -128,13 +134,14 @@ class Doorbells:
         """Look where the shards are, again and again."""
         while True:
             try:
-                async with asyncio.timeout(2 * self._timeout):
-                    shards = await self._topology.look()
-            except (RedisError, RedisClusterException, OSError) as error:
+                await self._look()
+            except (RedisError, OSError) as error:
                 self._lost = unavailable(error).message
-            else:
-                await self._arrange({shard.id: shard for shard in shards})
-                self._lost = None if shards else "The Redis Cluster serves no slots."
+            except Exception as fault:  # noqa: BLE001 (a node that looks no more is lost for good)
+                before, self._lost = self._lost, unavailable(fault).message
+                if self._lost != before:
+                    context = {"message": "looking where Redis is failed", "exception": fault}
+                    asyncio.get_running_loop().call_exception_handler(context)
             self._looked.set()
             self._tell()
             with contextlib.suppress(TimeoutError):
@@ -143,16 +150,22 @@ class Doorbells:
                 self._moved.clear()
                 await asyncio.sleep(MOVE_SECONDS)
 
+    async def _look(self) -> None:
+        async with asyncio.timeout(2 * self._timeout):
+            shards = await self._topology.look()
+        await self._arrange({shard.id: shard for shard in shards})
+        self._lost = None if shards else "The Redis Cluster serves no slots."
+
     async def _arrange(self, shards: dict[str, Shard]) -> None:
         """A doorbell for each shard, and no other; every ear where it belongs."""
-        gone = [self._doorbells.pop(id) for id in list(self._doorbells) if id not in shards]
+        self._gone += [self._doorbells.pop(id) for id in list(self._doorbells) if id not in shards]
         for id, shard in shards.items():
             if id not in self._doorbells:
                 self._doorbells[id] = Doorbell(
                     shard,
                     connect=self._connect,
                     commands=self._commands,
-                    probe=self._names.probe(shard.tag or self._own, self._own),
+                    probe=self._names.probe(shard.tag or f"${self._own}", self._own),
                     timeout=self._timeout,
                     on_heard=self._heard_again,
                     on_moved=self._moved.set,
@@ -169,8 +182,9 @@ class Doorbells:
                 home.listen(key, listening)
             if count % 256 == 0:
                 await asyncio.sleep(0)
-        for doorbell in gone:
-            await doorbell.close()
+        while self._gone:
+            await self._gone[-1].close()
+            self._gone.pop()
 
     def _connect(self, doorbell: Doorbell) -> asyncio.Task[Link]:
         return asyncio.create_task(
@@ -183,7 +197,7 @@ class Doorbells:
                 on_message=doorbell.message,
                 on_confirmed=doorbell.confirmed,
                 on_ended=doorbell.ended,
-                on_moved=doorbell.on_moved,
+                on_refused=doorbell.refused,
             )
         )
 

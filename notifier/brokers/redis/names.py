@@ -1,7 +1,10 @@
 """What things are called in Redis.
 
 All that belongs to one channel has the channel in a hash tag, so that a Cluster keeps it together
-and one script can use it. (Channel names hold no braces.)
+and one script can use it. (Channel names hold no braces.) What is nobody's has a tag that begins
+with ``$``, as no channel's name does.
+
+Keys are in one database; what rings is heard in all of them, so it carries the database's number.
 """
 
 from __future__ import annotations
@@ -13,19 +16,21 @@ class Names:
     """The keys and doorbells of one service.
 
     :param prefix: what they begin with, so that several services can share a Redis.
+    :param db: the number of the database that the keys are in.
     """
 
-    def __init__(self, prefix: str, namespaces: Namespaces) -> None:
+    def __init__(self, prefix: str, namespaces: Namespaces, db: int = 0) -> None:
         self._prefix = prefix
+        self._db = f":{db}" if db else ""
         self._namespaces = namespaces
         # Every channel there is, in order of their names; and the channels that came to life.
-        self.channels = f"{prefix}:{{channels}}:names"
-        self.births = f"{prefix}:{{channels}}:births"
-        self.births_bell = f"{prefix}:{{channels}}:bell"
+        self.channels = f"{prefix}:{{$channels}}:names"
+        self.births = f"{prefix}:{{$channels}}:births"
+        self.births_bell = f"{prefix}:{{$channels}}:bell{self._db}"
         # The nodes there are, when each counts as dead, and what it says of itself.
-        self.living = f"{prefix}:{{nodes}}:living"
-        self.states = f"{prefix}:{{nodes}}:states"
-        self.orders_bell = f"{prefix}:{{nodes}}:orders"
+        self.living = f"{prefix}:{{$nodes}}:living"
+        self.states = f"{prefix}:{{$nodes}}:states"
+        self.orders_bell = f"{prefix}:{{$nodes}}:orders{self._db}"
 
     def log(self, channel: str) -> str:
         return f"{self._prefix}:{{{channel}}}:log"
@@ -42,31 +47,31 @@ class Names:
 
     def bell(self, channel: str) -> str:
         """What rings when something happens in the channel."""
-        return f"{self._prefix}:{{{channel}}}:bell"
+        return f"{self._prefix}:{{{channel}}}:bell{self._db}"
 
     def here(self, channel: str) -> str:
         """Who follows the channel, by node; and what rings when that changes."""
-        return f"{self._prefix}:{{{channel}}}:here"
+        return f"{self._prefix}:{{{channel}}}:here{self._db}"
 
     def followed(self, node: str) -> str:
         """The channels that a node's connections follow, in order of their names."""
-        return f"{self._prefix}:{{{node}}}:followed"
+        return f"{self._prefix}:{{${node}}}:followed"
 
     def answers_bell(self, node: str) -> str:
         """What rings when a node's orders are answered."""
-        return f"{self._prefix}:{{{node}}}:answers"
+        return f"{self._prefix}:{{${node}}}:answers{self._db}"
 
     def live_bell(self, channel: str) -> str:
         """What an ephemeral channel's publications are announced on."""
-        return f"{self._prefix}:live:{self.namespace(channel)}/{channel}"
+        return f"{self._prefix}:live{self._db}:{self.namespace(channel)}/{{{channel}}}"
 
     def live_pattern(self, namespace: str) -> str:
         """All of those of a namespace (:meth:`namespace`)."""
-        return f"{self._prefix}:live:{namespace}/*"
+        return f"{self._prefix}:live{self._db}:{namespace}/*"
 
     def live_channel(self, bell: bytes) -> str:
         """The channel of a :meth:`live_bell`."""
-        return bell.decode().partition("/")[2]
+        return bell.decode().partition("/{")[2].removesuffix("}")
 
     def namespace(self, channel: str) -> str:
         """The name of the channel's namespace; "" for the default one."""
@@ -76,6 +81,6 @@ class Names:
     def probe(self, tag: str, node: str) -> str:
         """A node's own doorbell, by which it knows whether it still hears.
 
-        :param tag: decides in a Cluster whose shard it is.
+        :param tag: decides in a Cluster whose shard it is; begins with ``$``.
         """
-        return f"{self._prefix}:{{{tag}}}:probe:{node}"
+        return f"{self._prefix}:{{{tag}}}:probe:{node}{self._db}"

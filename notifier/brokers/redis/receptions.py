@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from itertools import islice
+from typing import Any
 
 from notifier.brokers.base import Receiver, Watcher
 from notifier.brokers.redis.calls import Calls
-from notifier.brokers.redis.commands import Commands
+from notifier.brokers.redis.commands import Commands, checked
 from notifier.brokers.redis.doorbell import Listening
 from notifier.brokers.redis.doorbells import Doorbells, heard
 from notifier.brokers.redis.names import Names
@@ -23,8 +24,9 @@ from notifier.notification import Position
 BATCH = 64
 # A channel on which nothing rang for so long is read, to be sure.
 SILENCE_SECONDS = 15.0
-# Before reading is tried again where Redis did not answer.
+# Before reading is tried again where Redis did not answer, and where what it answered is no log.
 RETRY_SECONDS = 0.5
+RETRY_FAULTY_SECONDS = 5.0
 
 
 class Receptions:
@@ -60,8 +62,12 @@ class Receptions:
         self._listening: dict[str, Listening] = {}
         # Those without a receiver, the one that has been so for longest first.
         self._unused: dict[str, Reception] = {}
-        self._stale: dict[Reception, None] = {}
-        self._reading = False
+        # Those to be read, by shard; and the shards that are being read, each by itself.
+        self._stale: dict[str, dict[Reception, None]] = {}
+        self._reading: set[str] = set()
+        # Those that are to be read again in a while; and those of which a fault has been reported.
+        self._later: set[Reception] = set()
+        self._faulty: set[Reception] = set()
         self._unchecked: list[Reception] = []
         self._errands = Errands()
 
@@ -163,7 +169,7 @@ class Receptions:
                 break
             channel = reception.channel
             del self._unused[channel], self._receptions[channel], self._listening[channel]
-            self._stale.pop(reception, None)
+            self._faulty.discard(reception)
             self._doorbells.ignore(self._names.bell(channel))
         if not self._unchecked:
             self._unchecked = list(self._receptions.values())
@@ -179,69 +185,89 @@ class Receptions:
     # --- reading ---
 
     def _spoiled(self, reception: Reception) -> None:
-        self._stale[reception] = None
-        if not self._reading:
-            self._reading = True
-            self._errands.run(self._read_all())
+        shard = self._commands.shard_of(self._names.log(reception.channel))
+        self._stale.setdefault(shard, {})[reception] = None
+        if shard not in self._reading:
+            self._reading.add(shard)
+            self._errands.run(self._read_all(shard))
 
-    async def _read_all(self) -> None:
-        """Read those that are stale, until none is."""
+    async def _read_all(self, shard: str) -> None:
+        """Read those of a shard that are stale, until none is."""
+        stale = self._stale[shard]
         try:
-            while self._stale:
-                batch = list(islice(self._stale, BATCH))
+            while stale:
+                batch = list(islice(stale, BATCH))
                 for reception in batch:
-                    del self._stale[reception]
-                try:
-                    await self._read(batch)
-                except BrokerUnavailable:
-                    self._stale = dict.fromkeys(
-                        r for r in (*batch, *self._stale) if self._receptions.get(r.channel) is r
-                    )
-                    await asyncio.sleep(RETRY_SECONDS)
+                    del stale[reception]
+                await self._read([r for r in batch if self._receptions.get(r.channel) is r])
         finally:
-            self._reading = False
+            self._reading.discard(shard)
 
     async def _read(self, batch: list[Reception]) -> None:
-        """Read each from where it is.
-
-        :raises BrokerUnavailable: some are still as stale as before.
-        """
+        """Read each from where it is."""
         asked = [reception.head for reception in batch]
         for reception in batch:
             reception.stale = False
-        answers = await self._commands.run(
-            [
-                self._calls.follow(reception.channel, head)
-                for reception, head in zip(batch, asked, strict=True)
-            ]
-        )
-        failed: BrokerUnavailable | None = None
+        answers: list[Any]
+        try:
+            answers = await self._commands.run(
+                [
+                    self._calls.follow(reception.channel, head)
+                    for reception, head in zip(batch, asked, strict=True)
+                ]
+            )
+        except BrokerUnavailable as error:
+            answers = [error] * len(batch)
+        away: list[Reception] = []
+        faulty: list[Reception] = []
         for reception, head, answer in zip(batch, asked, answers, strict=True):
             if self._receptions.get(reception.channel) is not reception:
                 continue  # nobody came back while it was read
-            if isinstance(answer, BrokerUnavailable):
-                failed = answer
-                self._stale[reception] = None
-                continue
-            if isinstance(answer, Exception):
-                # Of one channel: the others are not to wait. It is tried again when swept.
-                loop = asyncio.get_running_loop()
-                context = {"message": f"{reception.channel} can't be read", "exception": answer}
-                loop.call_exception_handler(context)
-                continue
-            reading = Reading.of(head, answer)
-            if reception.head is not None and reception.memory.contradicts(reading):
-                await self._witness.fork(reception.channel, reception.head, reception.memory)
-                reception.spoil()
-                continue
-            if reception.head is None:
-                reception.begin(reading)
-            elif head is None:
-                reception.spoil()  # adopted since it asked
+            try:
+                await self._take(reception, head, checked(answer))
+            except BrokerUnavailable:
+                away.append(reception)
+            except Exception as fault:  # noqa: BLE001 (one bad log is not to stop the others)
+                faulty.append(reception)
+                self._report(reception, fault)
             else:
-                reception.catch_up(reading)
-            if reading.more:
-                reception.spoil()
-            reception.settle()
-        if failed is not None:
-            raise failed
+                self._faulty.discard(reception)
+        self._read_later(away, RETRY_SECONDS)
+        self._read_later(faulty, RETRY_FAULTY_SECONDS)
+
+    async def _take(self, reception: Reception, head: Position | None, answer: Any) -> None:
+        """:param head: where it was when it asked."""
+        reading = Reading.of(head, answer)
+        if reception.head is not None and reception.memory.contradicts(reading):
+            await self._witness.fork(reception.channel, reception.head, reception.memory)
+            reception.spoil()
+            return
+        if reception.head is None:
+            reception.begin(reading)
+        elif head is None:
+            reception.spoil()  # adopted since it asked
+        else:
+            reception.catch_up(reading)
+        if reading.more:
+            reception.spoil()
+        reception.settle()
+
+    def _read_later(self, receptions: list[Reception], seconds: float) -> None:
+        again = [reception for reception in receptions if reception not in self._later]
+        if again:
+            self._later.update(again)
+            self._errands.run(self._wait_and_read(again, seconds))
+
+    async def _wait_and_read(self, receptions: list[Reception], seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._later.difference_update(receptions)
+        for reception in receptions:
+            if self._receptions.get(reception.channel) is reception:
+                self._spoiled(reception)
+
+    def _report(self, reception: Reception, fault: Exception) -> None:
+        """Once, until it can be read again."""
+        if reception not in self._faulty:
+            self._faulty.add(reception)
+            context = {"message": f"{reception.channel} can't be read", "exception": fault}
+            asyncio.get_running_loop().call_exception_handler(context)

@@ -13,6 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
+from redis.exceptions import ConnectionError as Unreachable
 from redis.exceptions import RedisClusterException, RedisError, SlotNotCoveredError
 
 from notifier.config.redisurl import Deployment, RedisURL
@@ -140,7 +141,10 @@ class Cluster:
         self._tags: dict[str, str] = {}
 
     async def look(self) -> Sequence[Shard]:
-        await self.client.nodes_manager.initialize()
+        try:
+            await self.client.nodes_manager.initialize()
+        except (RedisClusterException, LookupError) as error:
+            raise Unreachable(str(error)) from error  # neither is one of redis-py's RedisError
         return [
             Shard(node.host, int(node.port), tag)
             for node in self.client.get_primaries()
@@ -166,8 +170,8 @@ class Cluster:
             if nodes and f"{nodes[0].host}:{nodes[0].port}" == id
         }
         for number in range(1 << 17 if mine else 0):
-            if key_slot(b"probe%d" % number) in mine:
-                self._tags[id] = f"probe{number}"
+            if key_slot(b"$probe%d" % number) in mine:
+                self._tags[id] = f"$probe{number}"
                 return self._tags[id]
         return None
 

@@ -57,6 +57,9 @@ class Wire:
         self._loop = loop
         self.requests: deque[Request] = deque()
 
+    def shard_of(self, name: str) -> str:
+        return ""
+
     async def run(self, calls: Sequence[Call], *, wait_replicas: int = 0) -> list[Any]:
         request = Request(calls, self._loop.create_future())
         self.requests.append(request)

@@ -394,7 +394,7 @@ async def test_channels_whose_log_is_gone_are_struck_off_and_no_others(
     redis_server.cli("DEL", *(f"{prefix}:{{{name}}}:log" for name in gone))
 
     def listed() -> list[str]:
-        return redis_server.cli("ZRANGE", f"{prefix}:{{channels}}:names", 0, -1).split()
+        return redis_server.cli("ZRANGE", f"{prefix}:{{$channels}}:names", 0, -1).split()
 
     left = sorted({f"c{n:03}" for n in range(250)} - set(gone))
     for _ in range(3):

@@ -24,8 +24,15 @@ class FakeLink:
         self.refusal: str | None = None
         self.sent: list[tuple[str, bytes]] = []
 
-    def send(self, words: tuple[str, bytes]) -> None:
-        self.sent.append(words)
+    def subscribe(self, verb: str, name: bytes) -> None:
+        self.sent.append((verb, name))
+
+    def unsubscribe(self, verb: str, name: bytes) -> None:
+        self.sent.append((f"UN{verb}", name))
+
+    def refuse(self, reason: str) -> None:
+        self.refusal = reason
+        self.close()
 
     def close(self) -> None:
         if not self.lost.done():
@@ -130,9 +137,9 @@ def test_probe_that_is_not_heard_makes_a_new_connection_on_which_all_is_asked_fo
     assert not listening.confirmed.done()
     bench.deaf = False
     bench.let_pass(TIMEOUT + 3 * RETRY_SECONDS)
-    assert (bench.doorbell.trouble, bench.heard) == (None, 2)
     assert ("SUBSCRIBE", b"bell") in bench.links[-1].sent
     bench.doorbell.confirmed(b"bell")
+    assert (bench.doorbell.trouble, bench.heard) == (None, 2)
     assert ear.told == ["hears", "hears"]
     assert listening.confirmed.done()
 
@@ -160,24 +167,35 @@ def test_why_redis_refused_is_said(bench: Bench) -> None:
     assert bench.doorbell.trouble == "Redis is not available: NOPERM not this channel."
 
 
-def test_confirmation_for_who_has_left_is_not_taken_for_who_came_after(bench: Bench) -> None:
-    first, second = FakeEar(), FakeEar()
-    bench.listen(first)
-    bench.doorbell.ignore(b"bell")
-    listening = bench.listen(second)
-    bench.doorbell.confirmed(b"bell")
-    assert not listening.confirmed.done()
-    bench.doorbell.confirmed(b"bell")
-    assert listening.confirmed.done()
-    assert (first.told, second.told) == ([], ["hears"])
+def test_probe_that_is_refused_ends_the_connection_and_says_why(bench: Bench) -> None:
+    bench.failure = OSError("later")
+    bench.doorbell.refused(b"probe", "NOPERM not this channel")
+    bench.loop.run()
+    assert bench.doorbell.trouble == "Redis is not available: NOPERM not this channel."
 
 
-def test_confirmation_is_not_awaited_for_what_another_shard_refused(bench: Bench) -> None:
-    ear = FakeEar()
-    listening = bench.listen(ear, "SSUBSCRIBE")
-    bench.doorbell.ask_again(b"bell", listening)  # the first was answered with MOVED
+def test_what_is_refused_or_not_confirmed_is_trouble_until_it_is(bench: Bench) -> None:
+    bench.listen(FakeEar())
+    assert bench.doorbell.trouble is None
+    bench.let_pass(TIMEOUT + 0.1)
+    assert "does not confirm" in (bench.doorbell.trouble or "")
+    bench.doorbell.refused(b"bell", "NOPERM no")
+    assert bench.doorbell.trouble == "Redis does not let this node listen: NOPERM no."
     bench.doorbell.confirmed(b"bell")
-    assert listening.confirmed.done()
+    assert bench.doorbell.trouble is None
+
+
+def test_ear_that_fails_ends_nothing(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    class BadEar(FakeEar):
+        def rung(self, bell: bytes, message: bytes) -> None:
+            raise ValueError(message)
+
+    ear = BadEar()
+    bench.listen(ear)
+    for _ in range(3):
+        bench.doorbell.message(b"bell", b"bell", b"strange")
+    assert ear.told == ["hears"] * 3
+    assert [record.message for record in caplog.records] == ["redis.strange_message"]
 
 
 def test_who_ignores_a_doorbell_is_told_nothing_of_it(bench: Bench) -> None:

@@ -39,7 +39,7 @@ class Bench:
             on_message=lambda *words: self.told.append(("message", *words)),
             on_confirmed=lambda name: self.told.append(("confirmed", name)),
             on_ended=lambda name: self.told.append(("ended", name)),
-            on_moved=lambda: self.told.append(("moved",)),
+            on_refused=lambda *words: self.told.append(("refused", *words)),
         )
         self.link.connection_made(self.transport)
 
@@ -81,6 +81,9 @@ WIRE = b"".join(
 
 @pytest.mark.parametrize("size", [1, 2, 7, len(WIRE)])
 def test_messages_are_told_however_they_are_cut(bench: Bench, size: int) -> None:
+    bench.link.subscribe("SUBSCRIBE", b"bell")
+    bench.link.subscribe("PSUBSCRIBE", b"b*")
+    bench.link.subscribe("SSUBSCRIBE", b"s2")
     for start in range(0, len(WIRE), size):
         bench.link.data_received(WIRE[start : start + size])
     assert bench.told == [
@@ -90,7 +93,7 @@ def test_messages_are_told_however_they_are_cut(bench: Bench, size: int) -> None
         ("message", b"b*", b"bell", b"m"),
         ("message", b"s", b"s", b""),
         ("ended", b"s"),
-        ("moved",),
+        ("refused", b"s2", "MOVED 1 127.0.0.1:7000"),
     ]
     assert not bench.transport.aborted
 
@@ -116,6 +119,19 @@ def test_refusal_ends_the_link_and_is_kept(bench: Bench) -> None:
     bench.link.data_received(b"-NOPERM no access to the channel\r\n")
     assert bench.transport.aborted
     assert bench.link.refusal == "NOPERM no access to the channel"
+
+
+def test_only_the_last_of_several_answers_counts(bench: Bench) -> None:
+    bench.link.subscribe("SUBSCRIBE", b"bell")
+    bench.link.unsubscribe("SUBSCRIBE", b"bell")
+    bench.link.subscribe("SUBSCRIBE", b"bell")
+    bench.link.subscribe("SUBSCRIBE", b"other")
+    bench.link.data_received(reply(b"subscribe", b"bell", 1))
+    bench.link.data_received(reply(b"unsubscribe", b"bell", 0))
+    assert bench.told == []
+    bench.link.data_received(b"-NOPERM no\r\n" + reply(b"subscribe", b"other", 1))
+    assert bench.told == [("refused", b"bell", "NOPERM no"), ("confirmed", b"other")]
+    assert not bench.transport.aborted
 
 
 def test_questions_are_answered_in_their_order_or_fail_with_the_link(
