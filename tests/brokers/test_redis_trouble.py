@@ -103,6 +103,25 @@ async def test_cluster_that_nobody_serves_is_trouble(redis_server: RedisServer) 
             await broker._commands.one(Call("GET", args=("a",)))
 
 
+@pytest.mark.usefixtures("hurried")
+async def test_cluster_is_found_that_was_not_formed_yet_and_that_is_formed_anew() -> None:
+    clustered = {"cluster-enabled": "yes", "cluster-config-file": "nodes.conf"}
+    with RedisServer(options=clustered) as server:
+        url = server.url.replace("redis:", "redis+cluster:")
+        async with opened(url) as broker:
+            for _ in range(2):
+                await until(lambda: broker.trouble is not None)
+                server.cli("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+                await until(lambda: broker.trouble is None)
+                listener = Listener()
+                await broker.subscribe("a", listener)
+                receipt = await broker.publish(draft("a"))
+                await listener.has([receipt.id])
+                await broker.unsubscribe("a", listener)
+                server.cli("FLUSHALL")
+                server.cli("CLUSTER", "RESET", "HARD")
+
+
 async def test_slots_that_are_served_by_nobody_are_no_surprise(redis_cluster: Cluster) -> None:
     async with opened(redis_cluster.url) as broker:
         commands = broker._commands

@@ -138,18 +138,32 @@ class Cluster:
             **_tls(url),
             **options,
         )
+        self._hosts = url.hosts
         self._tags: dict[str, str] = {}
 
     async def look(self) -> Sequence[Shard]:
         try:
             await self.client.nodes_manager.initialize()
         except (RedisClusterException, LookupError) as error:
+            self._begin_anew()
             raise Unreachable(str(error)) from error  # neither is one of redis-py's RedisError
-        return [
+        shards = [
             Shard(node.host, int(node.port), tag)
             for node in self.client.get_primaries()
             if (tag := self._tag(f"{node.host}:{node.port}")) is not None
         ]
+        if not shards:
+            self._begin_anew()
+        return shards
+
+    def _begin_anew(self) -> None:
+        """Ask those that the URL names, too: redis-py goes by what the Cluster said last alone,
+        and that may have been nothing.
+        """
+        known = self.client.nodes_manager.startup_nodes
+        for host, port in self._hosts:
+            if f"{host}:{port}" not in known:
+                known[f"{host}:{port}"] = ClusterNode(host, port, **self.client.connection_kwargs)
 
     def shard_of(self, name: str) -> str:
         try:
