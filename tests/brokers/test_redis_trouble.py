@@ -344,6 +344,24 @@ async def test_ephemeral_publications_come_in_order_with_and_without_a_key(
             await heard.has([str(n) for n in range(100)])
 
 
+async def test_ephemeral_publications_go_by_the_shard_of_their_channel(
+    redis_cluster: Cluster,
+) -> None:
+    def published(server: RedisServer) -> int:
+        lines = server.cli("INFO", "commandstats").splitlines()
+        found = [line for line in lines if line.startswith("cmdstat_publish:calls=")]
+        return int(found[0].partition("=")[2].partition(",")[0]) if found else 0
+
+    async with opened(redis_cluster.url) as broker:
+        for n in range(6):
+            key = broker._names.key(f"live:{n}", "k")
+            server = redis_cluster.owner(redis_cluster.slot(key))
+            before = published(server)
+            await broker.publish(draft(f"live:{n}"))
+            await broker.publish(draft(f"live:{n}", "k"), Idempotency("k", b"x"))
+            assert published(server) == before + 2
+
+
 async def test_who_gives_up_joining_takes_it_from_nobody(redis_server: RedisServer) -> None:
     async with opened(redis_server.url) as broker:
         two = Listener()
