@@ -448,3 +448,18 @@ async def test_births_are_known_from_a_moment_on(redis_server: RedisServer) -> N
     async with opened("redis://127.0.0.1:1") as broker:
         with pytest.raises(BrokerUnavailable):
             await broker._births.begin(0.1)
+
+
+async def test_services_in_two_databases_do_not_hear_each_other(redis_server: RedisServer) -> None:
+    async with opened(redis_server.url, prefix="same") as one:
+        async with opened(f"{redis_server.url}/2", prefix="same") as two:
+            heard = [Listener(), Listener(), Listener(), Listener()]
+            await one.subscribe("a", heard[0])
+            await two.subscribe("a", heard[1])
+            await one.subscribe("live:a", heard[2])
+            await two.subscribe("live:a", heard[3])
+            for broker, id in ((one, "one"), (two, "two")):
+                await broker.publish(draft("a", id))
+                await broker.publish(draft("live:a", id))
+            for listener, id in zip(heard, ("one", "two", "one", "two"), strict=True):
+                await listener.has([id])

@@ -70,7 +70,7 @@ class RedisBroker:
         self._wait_replicas = wait_replicas
         self._timeout = timeout
         self._topology = topology_of(url, timeout)
-        self._names = Names(prefix, namespaces)
+        self._names = Names(prefix, namespaces, url.db)
         self._commands = Commands(self._topology, timeout)
         self._calls = Calls(
             self._names,
@@ -124,11 +124,15 @@ class RedisBroker:
             await self._doorbells.open()
         except OSError as error:
             raise CannotOpen(f"TLS to Redis: {error}") from error
+        if self._doorbells.trouble is None:
+            with contextlib.suppress(BrokerUnavailable):  # who needs it will wait for it
+                await self._births.begin(self._timeout)
 
     async def close(self) -> None:
         await self._errands.close()
         await self._receptions.close()
         await self._doorbells.close()
+        await self._commands.close()
         await self._topology.close()
 
     def sweep(self) -> None:
@@ -222,6 +226,8 @@ class RedisBroker:
         self._ephemeral.watch(watcher)
 
     async def follow(self, pattern: Pattern) -> None:
+        # Before its channels are listed: none may be born unnoticed after that.
+        await self._births.begin(self._timeout)
         await self._ephemeral.follow(pattern)
 
     def unfollow(self, pattern: Pattern) -> None:
