@@ -34,8 +34,8 @@ SCHEMES = frozenset(
 )
 _TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 # Of one that is written wrongly, too much rather than too little.
-_PASSWORD = re.compile(r"((?:://|^rediss?(?:\+[a-z]*)?:/?(?!/))[^:]*):.*@", re.DOTALL)
-_PASSWORD_OPTION = re.compile(r"([?&][^=&]*password=)[^&]*", re.IGNORECASE)
+_PASSWORD = re.compile(r"((?:://|^rediss?(?:\+[a-z]*)?(?::/?(?!/)|//))[^:]*):.*@", re.DOTALL)
+_PASSWORD_OPTION = re.compile(r"([?&][^=&]*pass[^=&]*=)[^&]*", re.IGNORECASE)
 # An @ that is no part of an option's value.
 _AFTER = re.compile(r"^[^=]*@")
 _ESCAPE = "in a user or password, write / ? # and @ as %2F %3F %23 and %40"
@@ -148,6 +148,8 @@ def _credentials(netloc: str) -> tuple[str | None, str | None, str]:
     if not at:
         return None, None, places
     name, _, password = user.partition(":")
+    if "@" in password:
+        raise ValueError(_ESCAPE)  # or a user of each host, where there is one for all
     return unquote(name) or None, unquote(password) or None, places
 
 

@@ -144,3 +144,19 @@ def test_password_is_not_shown_though_it_is_not_encoded(
 def test_url_without_a_password_is_shown_as_it_is() -> None:
     for url in ("redis://h:6379/1", "redis://user@h", "unix:///r.sock?db=1", "sqlite:/a:b@c.db"):
         assert without_password(url) == url
+
+
+def test_mistyped_url_shows_no_password_either() -> None:
+    for url in (
+        f"redis//u:{SECRET}@h",
+        f"redis:u:{SECRET}@h",
+        f"redis:/u:{SECRET}@h",
+        f"redis://h?pass={SECRET}",
+        f"unix:///s?Passwd={SECRET}&db=1",
+    ):
+        assert SECRET not in without_password(url), url
+
+
+def test_user_of_each_host_is_refused() -> None:
+    with pytest.raises(ValueError, match="write / \\? # and @ as"):
+        RedisURL.parse("redis+sentinel://a:pw@h:26379,b:pw@h2:1/mm")
