@@ -22,7 +22,7 @@ pytestmark = pytest.mark.gen_test(timeout=3 * PATIENCE)
 
 # What is promised: a node that can't hear Redis says so, and is well again, within so many seconds.
 NOTICED = HEALED = 10.0
-BLACK_HOLE = 15.0
+BLACK_HOLE = 30.0
 
 
 @pytest.mark.parametrize("appendfsync", ["always", "everysec"])
