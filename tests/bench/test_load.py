@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 
-from bench.load import Load, LoadError, handshake, missing, sources_of
+from bench.load import Load, LoadError, handshake, sources_of
 from bench.peer import Subscribing
 from bench.stage import turn_of
 from tests.bench.crooked import Crooked, CrookedPeer, Fault, InPieces, crooked, honest
-
-pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
 SOCKETS, MESSAGES = 20, 30
 CHOSEN = 7  # the message something is done to

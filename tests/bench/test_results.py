@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
@@ -16,7 +15,7 @@ from bench import targets
 from bench.__main__ import main
 from bench.case import Case, Figure, Outcome, Side, Turn
 from bench.estimate import estimate
-from bench.load import LoadError, missing
+from bench.load import LoadError
 from bench.peers.notifier import PEER
 from bench.picture import draw
 from bench.plan import Plan
@@ -64,7 +63,6 @@ def measured(case: Case, plan: Plan = TINY) -> Outcome:
         return measure(case, plan, bar)
 
 
-@pytest.mark.skipif(missing() is not None, reason=str(missing()))
 def test_fan_out_is_measured_and_written(tmp_path: Path) -> None:
     ours = side(PEER, TINY, sockets=20, interval=0.02, seconds=0.5)
     case = Case("paced", "20 sockets", [ours], PACED, absent={"ws": "no node"})

@@ -13,8 +13,8 @@ from redis.exceptions import RedisClusterException
 from notifier.brokers.base import Idempotency
 from notifier.brokers.redis import doorbell, doorbells, receptions
 from notifier.brokers.redis.broker import RedisBroker
-from notifier.brokers.redis.commands import Call
 from notifier.brokers.redis.names import Names
+from notifier.brokers.redis.roundtrips import Call
 from notifier.channels import Namespace, Namespaces, Pattern
 from notifier.errors import BrokerUnavailable
 from notifier.notification import Draft

@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 from notifier.attendance import Attendance
 from notifier.brokers.redis import attendancetext
-from notifier.brokers.redis.commands import Call, Commands, checked
+from notifier.brokers.redis.commands import Commands
 from notifier.brokers.redis.names import Names
+from notifier.brokers.redis.refusals import checked
+from notifier.brokers.redis.roundtrips import Call
 from notifier.brokers.redis.scripts import ATTEND
 from notifier.channels import Namespaces
 from notifier.errors import BrokerUnavailable

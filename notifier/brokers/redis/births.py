@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from notifier.brokers.redis.commands import Call, Commands
+from notifier.brokers.redis.commands import Commands
+from notifier.brokers.redis.roundtrips import Call
 from notifier.errands import Errands
 from notifier.errors import BrokerUnavailable
 

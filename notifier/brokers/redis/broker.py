@@ -10,7 +10,7 @@ from notifier.brokers.base import CannotOpen, Idempotency, Receipt, Receiver, Wa
 from notifier.brokers.keys import REUSED
 from notifier.brokers.redis.births import Births
 from notifier.brokers.redis.calls import Calls
-from notifier.brokers.redis.commands import Call, Commands
+from notifier.brokers.redis.commands import Commands
 from notifier.brokers.redis.doorbells import Doorbells
 from notifier.brokers.redis.entry import decode
 from notifier.brokers.redis.ephemeral import Ephemeral
@@ -18,6 +18,7 @@ from notifier.brokers.redis.fleet import RedisFleet
 from notifier.brokers.redis.names import Names
 from notifier.brokers.redis.receptions import Receptions
 from notifier.brokers.redis.registry import Registry
+from notifier.brokers.redis.roundtrips import Call
 from notifier.brokers.redis.topology import topology_of
 from notifier.brokers.redis.witness import Witness
 from notifier.brokers.redis.writer import Write, Writer

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from notifier.brokers.base import PAGE_BYTES, Idempotency
 from notifier.brokers.epochs import COUNTER_SECONDS, new_epoch
 from notifier.brokers.redis import entry, scripts
-from notifier.brokers.redis.commands import Call
 from notifier.brokers.redis.names import Names
+from notifier.brokers.redis.roundtrips import Call
 from notifier.channels import Namespaces
 from notifier.notification import Draft, Position
 from notifier.wire.resume import After, All, Last, Latest, Since, Time

@@ -7,37 +7,18 @@ What is asked at once by many shares them: connections are few, however many ask
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    ClusterDownError,
-    ClusterError,
-    MasterDownError,
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisClusterException,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
+from redis.exceptions import NoScriptError
 
 from notifier.brokers.redis import scripts
+from notifier.brokers.redis.refusals import FAILURES, checked, translated, unavailable
+from notifier.brokers.redis.roundtrips import Call, RoundTrips
 from notifier.brokers.redis.scripts import Script
 from notifier.brokers.redis.topology import Topology
 from notifier.errands import Errands
 from notifier.errors import BrokerUnavailable
-
-# Calls that share a round trip, and such round trips to one shard at a time.
-BATCH = 64
-ROUND_TRIPS = 8
 
 _SCRIPTS = [script for script in vars(scripts).values() if isinstance(script, Script)]
 # Who writes has an order, and makes one round trip after the other.
@@ -45,46 +26,6 @@ _WRITES = (scripts.PUBLISH, scripts.ANNOUNCE, scripts.CLEAR, "PUBLISH")
 # What does not wait behind what is read: whether nodes live and hear, and what is to be written.
 _SIGNS = (scripts.RING, scripts.BEAT, scripts.LIVING)
 _BIRTHS = (scripts.REGISTER,)
-# What redis-py raises where no answer came: of slots that nobody serves, also these bare.
-_FAILURES = (RedisError, RedisClusterException, LookupError, OSError)
-# Of these Redis says that it has done nothing, and that it will pass.
-_PASSING = (
-    BusyLoadingError,
-    ClusterDownError,
-    ClusterError,
-    MasterDownError,
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    TryAgainError,
-)
-_PASSING_WORDS = (
-    "NOREPLICAS",
-    "MISCONF",
-    "CLUSTERDOWN",
-    "MASTERDOWN",
-    "UNBLOCKED",
-    "BUSY ",
-)
-# What a script may not do for this user, it is told so without NOPERM.
-_FORBIDDEN = ("ACL failure in script", "The user executing the script can't")
-# What it says to many words from one who has not said who they are.
-_STRANGER = "unauthenticated multibulk"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A script with its keys and arguments, or a command with its words."""
-
-    what: Script | str
-    keys: tuple[str, ...] = ()
-    args: tuple[str | bytes | int, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The key or doorbell that decides whose it is."""
-        return self.keys[0] if self.keys else str(self.args[0])
 
 
 class Commands:
@@ -98,7 +39,7 @@ class Commands:
         self._sharded = topology.sharded
         self._timeout = timeout
         self._errands = Errands()
-        self._lanes: dict[tuple[str, int], _Lane] = {}
+        self._lanes: dict[tuple[str, int], RoundTrips] = {}
         # How a doorbell is rung, and listened to.
         self.publish = "SPUBLISH" if topology.sharded else "PUBLISH"
         self.subscribe = "SSUBSCRIBE" if topology.sharded else "SUBSCRIBE"
@@ -167,10 +108,12 @@ class Commands:
         except BrokerUnavailable as error:
             return error
 
-    def _lane(self, shard: str, kind: int) -> _Lane:
+    def _lane(self, shard: str, kind: int) -> RoundTrips:
         lane = self._lanes.get((shard, kind))
         if lane is None:
-            lane = self._lanes[shard, kind] = _Lane(self._carry_out, self._errands, self._timeout)
+            lane = self._lanes[shard, kind] = RoundTrips(
+                self._carry_out, self._errands, self._timeout
+            )
         return lane
 
     async def _carry_out(self, calls: Sequence[Call], wait_replicas: int = 0) -> list[Any]:
@@ -192,7 +135,7 @@ class Commands:
             again = await self._send([calls[n] for n in unknown], wait_replicas)
             for n, result in zip(unknown, again, strict=True):
                 results[n] = result
-        return [_translated(result) for result in results]
+        return [translated(result) for result in results]
 
     async def _teach(self, nodes: Iterable[Any]) -> None:
         """Have every script known there; one that can't be reached says so when it is called.
@@ -214,7 +157,7 @@ class Commands:
             return {}
         try:
             return {"target_nodes": self._topology.client.get_node_from_key(name)}
-        except _FAILURES as error:
+        except FAILURES as error:
             raise unavailable(error) from error
 
     async def _send(self, calls: Sequence[Call], wait_replicas: int) -> list[Any]:
@@ -247,134 +190,6 @@ class Commands:
     async def _execute(self, pipeline: Any) -> list[Any]:
         try:
             results: list[Any] = await pipeline.execute(raise_on_error=False)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise unavailable(error) from error
         return results
-
-
-class _Lane:
-    """Calls to one shard that share round trips.
-
-    :param carry_out: makes one round trip.
-    :param timeout: seconds that calls wait for their turn.
-    """
-
-    def __init__(
-        self,
-        carry_out: Callable[[list[Call]], Awaitable[list[Any]]],
-        errands: Errands,
-        timeout: float,
-    ) -> None:
-        self._carry_out = carry_out
-        self._errands = errands
-        self._timeout = timeout
-        self._waiting: deque[tuple[list[Call], asyncio.Future[list[Any]], float]] = deque()
-        self._travelling = 0
-        # One is about to begin, and takes what comes in this turn of the loop.
-        self._beginning = False
-
-    async def ask(self, calls: list[Call]) -> list[Any]:
-        """:raises BrokerUnavailable:"""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[list[Any]] = loop.create_future()
-        self._waiting.append((calls, answer, loop.time() + self._timeout))
-        self._go_on()
-        return await answer
-
-    def close(self) -> None:
-        while self._waiting:
-            _refuse(self._waiting.popleft()[1], BrokerUnavailable("This node is closing."))
-
-    def _go_on(self) -> None:
-        if self._waiting and not self._beginning and self._travelling < ROUND_TRIPS:
-            self._beginning = True
-            self._travelling += 1
-            self._errands.run(self._travel())
-
-    async def _travel(self) -> None:
-        self._beginning = False
-        try:
-            while batch := self._next_batch():
-                self._go_on()
-                await self._round_trip(batch)
-        finally:
-            self._travelling -= 1
-
-    def _next_batch(self) -> list[tuple[list[Call], asyncio.Future[list[Any]]]]:
-        now = asyncio.get_running_loop().time()
-        batch: list[tuple[list[Call], asyncio.Future[list[Any]]]] = []
-        size = 0
-        while self._waiting and (not batch or size + len(self._waiting[0][0]) <= BATCH):
-            calls, answer, latest = self._waiting.popleft()
-            if answer.done():
-                continue  # whoever asked has gone
-            if now > latest:
-                _refuse(answer, BrokerUnavailable("Redis is slower than what is asked of it."))
-                continue
-            batch.append((calls, answer))
-            size += len(calls)
-        return batch
-
-    async def _round_trip(self, batch: list[tuple[list[Call], asyncio.Future[list[Any]]]]) -> None:
-        try:
-            results = await self._carry_out([call for calls, _ in batch for call in calls])
-        except BrokerUnavailable as error:
-            for _, answer in batch:
-                _refuse(answer, BrokerUnavailable(error.message))
-        except Exception as fault:  # noqa: BLE001 (whoever asked is told)
-            for _, answer in batch:
-                _refuse(answer, fault)
-        else:
-            start = 0
-            for calls, answer in batch:
-                if not answer.done():
-                    answer.set_result(results[start : start + len(calls)])
-                start += len(calls)
-        finally:
-            for _, answer in batch:
-                _refuse(answer, BrokerUnavailable("This node is closing."))
-
-
-def _refuse(answer: asyncio.Future[list[Any]], error: Exception) -> None:
-    if not answer.done():
-        answer.set_exception(error)
-
-
-def checked(result: Any) -> Any:
-    """The value that it is.
-
-    :raises BrokerUnavailable: it is that.
-    """
-    if isinstance(result, Exception):
-        raise result
-    return result
-
-
-def unavailable(error: BaseException) -> BrokerUnavailable:
-    """What is said of a Redis that can't be reached, or can't do it now."""
-    if isinstance(error, AuthenticationError | AuthorizationError) or _STRANGER in str(error):
-        return BrokerUnavailable("Redis refuses this server's user or password.")
-    return BrokerUnavailable(f"Redis is not available: {why(error)}")
-
-
-def why(error: BaseException) -> str:
-    """The error in a line, without what it is about."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200].rstrip(".") + "."
-
-
-def _translated(result: Any) -> Any:
-    if isinstance(result, _PASSING) or (
-        isinstance(result, ResponseError)
-        and (
-            str(result).startswith(_PASSING_WORDS)
-            or _STRANGER in str(result)
-            or any(words in str(result) for words in _FORBIDDEN)
-        )
-    ):
-        return unavailable(result)
-    if isinstance(result, RedisClusterException | AuthorizationError | LookupError | OSError):
-        return unavailable(result)
-    if isinstance(result, RedisError) and not isinstance(result, ResponseError):
-        return unavailable(result)
-    return result  # a ResponseError besides those is a fault of ours, for who asked to raise

@@ -19,8 +19,10 @@ from typing import Protocol
 from redis.exceptions import RedisError
 
 from notifier import logs
-from notifier.brokers.redis.commands import Call, Commands, why
+from notifier.brokers.redis.commands import Commands
 from notifier.brokers.redis.link import Link
+from notifier.brokers.redis.refusals import why
+from notifier.brokers.redis.roundtrips import Call
 from notifier.brokers.redis.scripts import RING
 from notifier.brokers.redis.topology import Shard
 from notifier.errands import end

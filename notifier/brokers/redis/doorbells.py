@@ -11,10 +11,11 @@ from collections.abc import Callable
 from redis.exceptions import RedisError
 
 from notifier import logs
-from notifier.brokers.redis.commands import Commands, unavailable
+from notifier.brokers.redis.commands import Commands
 from notifier.brokers.redis.doorbell import PROBE_SECONDS, Doorbell, Ear, Listening
 from notifier.brokers.redis.link import Link
 from notifier.brokers.redis.names import Names
+from notifier.brokers.redis.refusals import unavailable
 from notifier.brokers.redis.topology import Shard, Topology, ssl_context
 from notifier.config.redisurl import RedisURL
 from notifier.errands import Errands

@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from notifier.attendance import Attendance
 from notifier.brokers.fleet import Crew, Order
 from notifier.brokers.redis.attending import Attending
-from notifier.brokers.redis.commands import Call, Commands
+from notifier.brokers.redis.commands import Commands
 from notifier.brokers.redis.doorbells import Doorbells
 from notifier.brokers.redis.gathering import Gathering
 from notifier.brokers.redis.living import Living
 from notifier.brokers.redis.names import Names
 from notifier.brokers.redis.orders import Orders
 from notifier.brokers.redis.registry import bounds
+from notifier.brokers.redis.roundtrips import Call
 from notifier.channels import Namespaces, Pattern
 from notifier.errands import Errands
 from notifier.errors import BrokerUnavailable

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from notifier.attendance import Attendance
 from notifier.brokers.redis import attendancetext
-from notifier.brokers.redis.commands import Call, Commands, checked
+from notifier.brokers.redis.commands import Commands
 from notifier.brokers.redis.doorbells import Doorbells
 from notifier.brokers.redis.living import Living
 from notifier.brokers.redis.names import Names
+from notifier.brokers.redis.refusals import checked
+from notifier.brokers.redis.roundtrips import Call
 from notifier.errors import BrokerUnavailable
 
 # After this long each channel is asked for again, in case something was lost without a trace.

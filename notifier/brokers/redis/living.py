@@ -11,8 +11,9 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from notifier.brokers.fleet import DEAD_SECONDS
-from notifier.brokers.redis.commands import Call, Commands
+from notifier.brokers.redis.commands import Commands
 from notifier.brokers.redis.names import Names
+from notifier.brokers.redis.roundtrips import Call
 from notifier.brokers.redis.scripts import BEAT, LIVING
 from notifier.errors import BrokerUnavailable
 from notifier.nodestate import NodeState

@@ -10,10 +10,11 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from notifier.brokers.fleet import ORDER_SECONDS, Disconnect, Order, Unsubscribe
-from notifier.brokers.redis.commands import Call, Commands
+from notifier.brokers.redis.commands import Commands
 from notifier.brokers.redis.doorbells import Doorbells, heard
 from notifier.brokers.redis.living import Living
 from notifier.brokers.redis.names import Names
+from notifier.brokers.redis.roundtrips import Call
 from notifier.brokers.redis.scripts import RING
 from notifier.errands import Errands
 from notifier.errors import BrokerUnavailable, NodesSilent

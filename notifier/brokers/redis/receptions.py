@@ -9,12 +9,13 @@ from typing import Any
 
 from notifier.brokers.base import Receiver, Watcher
 from notifier.brokers.redis.calls import Calls
-from notifier.brokers.redis.commands import Commands, checked
+from notifier.brokers.redis.commands import Commands
 from notifier.brokers.redis.doorbell import Listening
 from notifier.brokers.redis.doorbells import Doorbells, heard
 from notifier.brokers.redis.names import Names
 from notifier.brokers.redis.reading import Reading
 from notifier.brokers.redis.reception import Reception
+from notifier.brokers.redis.refusals import checked
 from notifier.brokers.redis.witness import Witness
 from notifier.errands import Errands
 from notifier.errors import BrokerUnavailable

@@ -6,8 +6,10 @@ import asyncio
 from collections import OrderedDict
 
 from notifier.brokers.redis.calls import Calls
-from notifier.brokers.redis.commands import Call, Commands, checked
+from notifier.brokers.redis.commands import Commands
 from notifier.brokers.redis.names import Names
+from notifier.brokers.redis.refusals import checked
+from notifier.brokers.redis.roundtrips import Call
 from notifier.channels import Pattern
 from notifier.errors import TooManyChannels
 from notifier.history import ChannelState

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from itertools import islice
 
 from notifier.brokers.redis.calls import Calls
-from notifier.brokers.redis.commands import Commands, checked
+from notifier.brokers.redis.commands import Commands
 from notifier.brokers.redis.memory import LENGTH, Memory
 from notifier.brokers.redis.reading import Reading
+from notifier.brokers.redis.refusals import checked
 from notifier.errands import Errands
 from notifier.errors import BrokerUnavailable
 from notifier.notification import Position

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import redis
 
-from notifier.brokers.redis.commands import Call, checked
 from notifier.brokers.redis.doorbell import Ear, Listening
+from notifier.brokers.redis.refusals import checked
+from notifier.brokers.redis.roundtrips import Call
 from notifier.errors import BrokerUnavailable
 from tests.handloop import HandLoop
 from tests.redisservers.server import PATIENCE

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from notifier.brokers.redis.births import PAGE, RETRY_SECONDS, Births
-from notifier.brokers.redis.commands import Call
+from notifier.brokers.redis.roundtrips import Call
 from notifier.errands import Errands
 from notifier.errors import BrokerUnavailable
 from tests.handloop import HandLoop

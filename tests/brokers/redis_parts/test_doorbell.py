@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from notifier.brokers.redis.commands import Call
 from notifier.brokers.redis.doorbell import PROBE_SECONDS, RETRY_SECONDS, Doorbell, Listening
+from notifier.brokers.redis.roundtrips import Call
 from notifier.brokers.redis.topology import Shard
 from notifier.errors import BrokerUnavailable
 from tests.handloop import HandLoop

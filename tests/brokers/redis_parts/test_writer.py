@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from notifier.brokers.redis.commands import Call
+from notifier.brokers.redis.roundtrips import Call
 from notifier.brokers.redis.writer import BATCH, RETRY_SECONDS, Write, Writer
 from notifier.errands import Errands
 from notifier.errors import BrokerUnavailable, NotifierError, TooManyChannels
