@@ -1,13 +1,9 @@
-"""Draws the main comparison as an SVG that is read in the light and in the dark.
-
-python -m bench.picture bench/results/<a result>.json
-"""
+"""Draws the main comparison as an SVG that is read in the light and in the dark."""
 
 from __future__ import annotations
 
 import json
 import statistics
-import sys
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -98,7 +94,3 @@ def _panel(rows: list[Row], top: int, title: str, unit: str) -> tuple[str, int]:
             f'<text x="{_LEFT + width + 6:.1f}" y="{baseline}">{value} {unit}</text>',
         ]
     return "\n".join(parts), _TOP + len(rows) * _ROW + 10
-
-
-if __name__ == "__main__":
-    print(draw(Path(sys.argv[1])))

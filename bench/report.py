@@ -95,7 +95,7 @@ class Result:
             reached = target.reached(self.outcomes)
             if reached is not None:
                 mark = "✓" if target.met(reached) else "✗"
-                text = f"{_number(reached)} {target.unit}".rstrip()
+                text = f"{number(reached)} {target.unit}".rstrip()
                 lines.append(f"| {target.what} | {target.bound} | {text} | {mark} |")
         for outcome in self.outcomes.values():
             lines += ["", *_markdown(outcome)]
@@ -136,8 +136,8 @@ def _listed(found: Estimate) -> list[float]:
     return [_rounded(value) for value in found]
 
 
-def _number(found: Estimate, digits: int | None = None) -> str:
-    """``1.07 (1.05–1.11)``."""
+def number(found: Estimate, digits: int | None = None) -> str:
+    """``1.07 (1.05–1.11)``: the median, and the interval that holds it."""
     if digits is None:
         size = max(abs(found.median), 1e-9)
         digits = 0 if size >= 1000 else 1 if size >= 20 else 2
@@ -152,7 +152,7 @@ def cell(outcome: Outcome, side: str, figure: Figure) -> str:
     if found is None:
         return ""
     if figure is outcome.case.main:
-        return _number(found, figure.digits)
+        return number(found, figure.digits)
     return f"{found.median:,.{figure.digits}f}"
 
 
@@ -161,7 +161,7 @@ def ratio(outcome: Outcome, side: str) -> str:
     if side == outcome.ours:
         return ""
     found = estimate(outcome.ratios(outcome.ours, side, outcome.case.main.name))
-    return "" if found is None else _number(found, 2)
+    return "" if found is None else number(found, 2)
 
 
 def _headings(figures: tuple[Figure, ...] | list[Figure]) -> list[str]:
@@ -217,6 +217,6 @@ def targets_table(outcomes: Mapping[str, Outcome]) -> Table:
         if reached is None:
             continue
         mark = Text("✓", style="green") if target.met(reached) else Text("✗", style="red")
-        text = f"{_number(reached)} {target.unit}".rstrip()
+        text = f"{number(reached)} {target.unit}".rstrip()
         shown.add_row(target.what, target.bound, text, mark)
     return shown

@@ -1,4 +1,4 @@
-"""permessage-deflate (RFC 7692), where the server offers it."""
+"""permessage-deflate (RFC 7692): what it costs the server, and what it saves on the way."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from bench.case import Case, Cases, Figure, Side, Turn
-from bench.peers.notifier import PEER as NOTIFIER
+from bench.load import LoadError
+from bench.peers.notifier import NotifierPeer
 from bench.plan import Plan
 from bench.scenarios.fanout import CPU, P99
 from bench.stage import CHANNEL, Stage
@@ -22,31 +23,27 @@ def cases(plan: Plan) -> Cases:
     if "notifier" not in plan.peers:
         return
     sockets = plan.sockets(1000)
-    offered = _offered(plan)
-    sides = [_side("plain", "notifier, plain", plan, sockets, deflate=False)]
-    if offered:
-        sides.insert(0, _side("deflate", "notifier, deflated", plan, sockets, deflate=True))
     yield Case(
         "deflate",
         f"{sockets:,} sockets, {PAYLOAD_BYTES} bytes, 20 a second",
-        sides if offered else [],
+        [
+            _side("deflate", "notifier, deflated", plan, sockets, deflate=True),
+            _side("plain", "notifier, plain", plan, sockets, deflate=False),
+        ],
         (CPU, BYTES, P99),
-        absent={} if offered else {"deflate": "the server does not offer it"},
     )
-
-
-def _offered(plan: Plan) -> bool:
-    with Stage(NOTIFIER, plan) as stage:
-        return bool(stage.listen(1, stage.group(CHANNEL, headers=OFFER))["deflate"])
 
 
 def _side(name: str, title: str, plan: Plan, sockets: int, *, deflate: bool) -> Side:
     @contextmanager
     def begin() -> Iterator[Callable[[], Turn]]:
-        with Stage(NOTIFIER, plan, payload_bytes=PAYLOAD_BYTES) as stage:
+        peer = NotifierPeer("--deflate") if deflate else NotifierPeer()
+        with Stage(peer, plan, payload_bytes=PAYLOAD_BYTES) as stage:
             # The load only counts and compares what is deflated; one stream of it is read here.
             headers, opaque = (OFFER, 1) if deflate else ({}, 0)
-            stage.listen(sockets, stage.group(CHANNEL, headers=headers, opaque=opaque))
+            opened = stage.listen(sockets, stage.group(CHANNEL, headers=headers, opaque=opaque))
+            if bool(opened["deflate"]) is not deflate:
+                raise LoadError("permessage-deflate was not negotiated as it should be")
             stage.publish(interval=0.05)
 
             def turn() -> Turn:

@@ -16,9 +16,11 @@ from bench.__main__ import main
 from bench.case import Case, Figure, Outcome, Side, Turn
 from bench.estimate import estimate
 from bench.load import LoadError
+from bench.page import BLOCK, PAGE, tables, write
 from bench.peers.notifier import PEER
-from bench.picture import draw
+from bench.picture import TARGET, draw
 from bench.plan import Plan
+from bench.process import CHECKOUT
 from bench.report import Result, table, targets_table
 from bench.run import Bar, measure
 from bench.scenarios import SCENARIOS
@@ -89,6 +91,31 @@ def test_fan_out_is_measured_and_written(tmp_path: Path) -> None:
 
     drawn = draw(page.with_suffix(".json"), tmp_path / "picture.svg")
     assert ElementTree.parse(drawn).getroot().tag.endswith("svg")
+
+
+def test_the_docs_show_what_a_result_of_this_checkout_says(tmp_path: Path) -> None:
+    (found,) = BLOCK.findall(PAGE.read_text())
+    path, shown = found
+    result = CHECKOUT / path
+    assert shown == tables(json.loads(result.read_text()))
+    assert TARGET.read_text() == draw(result, tmp_path / "picture.svg").read_text()
+
+
+def test_each_target_has_a_name_of_its_own() -> None:
+    names = [target.what for target in targets.TARGETS]
+    assert len(set(names)) == len(names)
+
+
+def test_a_page_gets_the_tables_of_another_result(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("Before.\n<!-- measured: old.json -->\nold\n<!-- end -->\nAfter.\n")
+    path, _ = BLOCK.findall(PAGE.read_text())[0]
+    write(CHECKOUT / path, page)
+    ((told, shown),) = BLOCK.findall(page.read_text())
+    assert told == path
+    assert "old" not in shown
+    assert page.read_text().startswith("Before.\n<!-- measured: bench/results/")
+    assert page.read_text().endswith("<!-- end -->\nAfter.\n")
 
 
 def test_sides_take_turns_and_are_compared_round_by_round() -> None:
