@@ -1,0 +1,81 @@
+"""What a request brings to say who is asking."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from http.cookies import CookieError, SimpleCookie
+
+from tornado.httputil import HTTPServerRequest
+
+from notifier.errors import BadCredential
+
+# A WebSocket in a browser has no headers to set, but it offers subprotocols.
+SUBPROTOCOL = "bearer."
+TICKET = "ticket"
+# Nothing longer is a key, a token or a ticket.
+MAX_BYTES = 8192
+
+
+def credential_of(request: HTTPServerRequest, *, cookie: str | None = None) -> str | None:
+    """The key, token or ticket; ``None`` where there is none.
+
+    ==============================  =======================================================
+    ``Authorization: Bearer …``     whatever it is
+    ``Authorization: Basic …``      as the password, or as the user's name without a password
+    ``X-API-Key: …``
+    ``Sec-WebSocket-Protocol``      ``bearer.…`` among those that are offered
+    ``?ticket=…``                   for ``EventSource``, which has no headers to set
+    the cookie                      if the settings name one
+    ==============================  =======================================================
+
+    The first of them counts: what is said for this request wins over what a browser adds to all.
+
+    :param cookie: its name.
+    :raises BadCredential: there is one that can't be read.
+    """
+    headers = request.headers
+    authorization = headers.get("Authorization")
+    if authorization is not None:
+        return _checked(_from_authorization(authorization))
+    key = headers.get("X-API-Key")
+    if key is not None:
+        return _checked(key.strip())
+    for name in headers.get("Sec-WebSocket-Protocol", "").split(","):
+        if (name := name.strip()).startswith(SUBPROTOCOL):
+            return _checked(name.removeprefix(SUBPROTOCOL))
+    if TICKET in request.query_arguments:
+        return _checked(request.query_arguments[TICKET][-1].decode(errors="replace"))
+    return None if cookie is None else _from_cookie(headers.get("Cookie"), cookie)
+
+
+def _from_authorization(value: str) -> str:
+    scheme, _, rest = value.strip().partition(" ")
+    rest = rest.strip()
+    match scheme.lower():
+        case "bearer":
+            return rest
+        case "basic":
+            try:
+                text = base64.b64decode(rest, validate=True).decode()
+            except (binascii.Error, UnicodeDecodeError):
+                raise BadCredential("Authorization: Basic is not base64 of name:password.") from None
+            name, _, password = text.partition(":")
+            return password or name
+    raise BadCredential("Authorization is Bearer or Basic here.")
+
+
+def _from_cookie(header: str | None, name: str) -> str | None:
+    if header is None:
+        return None
+    try:
+        found = SimpleCookie(header).get(name)
+    except CookieError:
+        return None  # of another application on this host
+    return None if found is None else _checked(found.value)
+
+
+def _checked(text: str) -> str:
+    if not text or len(text) > MAX_BYTES:
+        raise BadCredential(f"A key or a token is 1 to {MAX_BYTES} characters long.")
+    return text
