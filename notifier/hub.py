@@ -22,10 +22,13 @@ from notifier.sink import Sink
 from notifier.subscription import Standing, Subscription
 from notifier.tail import Start
 
-# Seconds of one turn for passes, and for catching up: a pass over very many sockets is sliced
-# so that the loop is never held for more than about both.
-PASS_SECONDS = 0.008
-CATCH_UP_SECONDS = 0.004
+# Seconds of one turn for passes, and as many for catching up: a pass over very many sockets is
+# sliced. A slice is short, since a request takes about eight turns of the loop, and each waits for
+# one. Where others hold the loop for longer a slice is SHARE times what they took since the last,
+# up to MAX_SLICE_SECONDS: who publishes without end must not starve those who listen (ADR 0010).
+SLICE_SECONDS = 0.001
+SHARE = 8
+MAX_SLICE_SECONDS = 0.008
 
 
 class Hub:
@@ -65,6 +68,8 @@ class Hub:
         self._dirty: deque[Feed] = deque()
         self._behind: dict[Subscription, None] = {}
         self._scheduled = False
+        # When the last turn ended, if it left something to this one.
+        self._left_off: float | None = None
 
     @property
     def held_bytes(self) -> int:
@@ -184,16 +189,28 @@ class Hub:
 
     def _turn(self) -> None:
         self._scheduled = False
-        self._flush(self._clock() + PASS_SECONDS)
-        self._catch_up(self._clock() + CATCH_UP_SECONDS)
+        slice_seconds = self._slice()
+        self._flush(self._clock() + slice_seconds)
+        self._catch_up(self._clock() + slice_seconds)
         if self._dirty or self._behind:
+            self._left_off = self._clock()
             self._schedule()
+        else:
+            self._left_off = None
+
+    def _slice(self) -> float:
+        """Seconds for passes in this turn, and as many for catching up."""
+        if self._left_off is None:
+            return SLICE_SECONDS
+        others = self._clock() - self._left_off
+        return min(max(SHARE * others, SLICE_SECONDS), MAX_SLICE_SECONDS)
 
     def _flush(self, deadline: float) -> None:
         dirty, clock = self._dirty, self._clock
         while dirty:
             feed = dirty[0]
             if not feed.run(deadline, clock):
+                dirty.rotate(-1)  # a small channel does not wait for all of a large one's pass
                 return
             dirty.popleft()
             if feed.dirty:
