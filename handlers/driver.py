@@ -47,7 +47,7 @@ class Driver:
         self._connection = connection
         self._close = close
         self._session = Session()
-        self._following = Following(node, sink, say=lambda kind, message: self._send(message))
+        self._following = Following(node, sink, say=lambda kind, message: _say(sink, message))
 
     async def open(self, names: Iterable[str], start_of: Starts, *, presence: bool = False) -> None:
         """Greet, and subscribe to what the URL named.
@@ -139,4 +139,8 @@ class Driver:
         self._send(messages.reply(to_json(result), ref))
 
     def _send(self, message: bytes) -> None:
-        self._sink.write(frame(message))
+        _say(self._sink, message)
+
+
+def _say(sink: Sink, message: bytes) -> None:
+    sink.write(frame(message))

@@ -37,7 +37,8 @@ class NativeSocket(Socket):
         await self._driver.open(wanted.names, wanted.start_of, presence=wanted.presence)
 
     async def on_message(self, message: str | bytes) -> None:
-        assert self._driver is not None
+        if self._driver is None:
+            return  # it ended between the message's arrival and its turn
         await self._driver.receive(message)
         await self.sink.drained()
 
@@ -60,4 +61,5 @@ class NativeSocket(Socket):
     def on_close(self) -> None:
         if self._driver is not None:
             self._driver.lost()
+            self._driver = None  # it knows how to close us: apart, both are gone at once
         super().on_close()

@@ -162,7 +162,12 @@ class Protocol(WebSocketProtocol13):
         """A long payload piece by piece, each of them a sign of life."""
         if self._head is not None:
             head, self._head = self._head, None
-            return self._note_compression(await head) if self.deflates else await head
+            try:
+                start = await head
+            finally:
+                # What it failed with would hold this frame, this frame it, and both the connection.
+                del head
+            return self._note_compression(start) if self.deflates else start
         if n <= PIECE_BYTES:
             return await super()._read_bytes(n)
         data = bytearray()

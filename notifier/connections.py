@@ -152,6 +152,7 @@ class Connections(Mapping[Sink, Connection]):
             self.deserted.set()
         self._keepalive.remove(connection)
         self._on_silenced(sink)
+        sink.on_gap = None  # the connection's: apart, both are gone without the cyclic collector
 
     def sweep(self) -> bool:
         """Ask for signs of life; True when there is more to do at once."""

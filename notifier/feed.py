@@ -274,6 +274,7 @@ class Feed:
     def close(self) -> None:
         """Nobody follows it any more: give back what the ring holds, and take no more."""
         self._closed = True
+        self._lanes = {}  # they know it: apart, both are gone without the cyclic collector
         self.tail.ring.clear()
         self.flushed = self.tail.ring.end
 
