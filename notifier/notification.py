@@ -14,22 +14,32 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    with_config,
+)
 from pydantic_core import PydanticSerializationError, to_json
+from typing_extensions import TypedDict
 
 from notifier.durations import parse_duration
 from notifier.errors import BadField, NotifierError, UnknownField
 from notifier.instants import format_instant, parse_instant
+from notifier.value import value
 
 # --- positions -------------------------------------------------------------------------------
 
 _POSITION = re.compile(r"([0-9A-Za-z]{1,32}):(0|[1-9][0-9]{0,17})", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Position:
     """A place in a channel's log: *after* the publication with this offset.
 
@@ -166,47 +176,56 @@ WebAddress = Annotated[str, Field(max_length=2048), AfterValidator(_web_address)
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 
 
-class Action(BaseModel):
+@with_config(ConfigDict(extra="forbid", strict=True))
+class Action(TypedDict):
     """Something the reader may do: open a page (``view``) or send a request (``http``)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     action: Literal["view", "http"]
     label: Annotated[str, Field(min_length=1, max_length=200)]
     url: WebAddress
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] | None = None
-    headers: dict[Text, Text] | None = None
-    body: Text | None = None
+    method: NotRequired[Literal["GET", "POST", "PUT", "PATCH", "DELETE"] | None]
+    headers: NotRequired[dict[Text, Text] | None]
+    body: NotRequired[Text | None]
 
 
-class Notification(BaseModel):
-    """What a producer sends: where to, and what. Made by :meth:`parse`."""
+@with_config(ConfigDict(extra="forbid"))
+class Fields(TypedDict, total=False):
+    """What a notification may hold; in this order it is told and fingerprinted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    channel: Any
+    channels: list[Any]
+    id: Name
 
-    channel: Any = None
-    channels: list[Any] | None = None
-    id: Name | None = None
+    title: Annotated[str, Field(max_length=1000)]
+    message: Text
+    priority: Annotated[int, BeforeValidator(_priority)]
+    tags: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=100)]],
+        Field(max_length=50),
+        BeforeValidator(_tags),
+    ]
+    click: Link
+    icon: WebAddress
+    actions: Annotated[list[Action], Field(max_length=10)]
+    data: Annotated[Any, AfterValidator(_json_value)]
+    key: Name
+    expires: Annotated[float | int, BeforeValidator(_expiry)]
+    content_type: Annotated[str, Field(max_length=200), AfterValidator(_printable)]
+    data_base64: Annotated[str, AfterValidator(_base64)]
 
-    title: Annotated[str, Field(max_length=1000)] | None = None
-    message: Text | None = None
-    priority: Annotated[int, BeforeValidator(_priority)] | None = None
-    tags: (
-        Annotated[
-            list[Annotated[str, Field(min_length=1, max_length=100)]],
-            Field(max_length=50),
-            BeforeValidator(_tags),
-        ]
-        | None
-    ) = None
-    click: Link | None = None
-    icon: WebAddress | None = None
-    actions: Annotated[list[Action], Field(max_length=10)] | None = None
-    data: Annotated[Any, AfterValidator(_json_value)] = None
-    key: Name | None = None
-    expires: Annotated[float | int, BeforeValidator(_expiry)] | None = None
-    content_type: Annotated[str, Field(max_length=200), AfterValidator(_printable)] | None = None
-    data_base64: Annotated[str, AfterValidator(_base64)] | None = None
+
+# A dict that is checked costs a fifth of a model: there is one for every publication (ADR 0009).
+_FIELDS: TypeAdapter[Fields] = TypeAdapter(Fields)
+
+
+@value
+class Notification:
+    """What a producer sends: where to, and what. Made by :meth:`parse`.
+
+    :param fields: those that it has, valid, in the order of :class:`Fields`.
+    """
+
+    fields: Fields
 
     @classmethod
     def parse(cls, fields: object) -> Notification:
@@ -217,62 +236,77 @@ class Notification(BaseModel):
         :raises UnknownField:
         :raises BadField:
         """
-        if not isinstance(fields, Mapping):
+        if not isinstance(fields, dict):
             raise BadField("A notification must be a JSON object.", field="")
-        present = {k: v for k, v in fields.items() if v is not None or k == "data"}
+        present = fields
+        if None in fields.values():
+            present = {k: v for k, v in fields.items() if v is not None or k == "data"}
         try:
-            notification = cls.model_validate(present)
+            valid = _FIELDS.validator.validate_python(present)
         except ValidationError as error:
             raise _translated(error) from None
-        if not (present.get("message") or present.get("title") or present.keys() & _PAYLOADS):
+        if not (
+            present.get("message") or present.get("title") or not _PAYLOADS.isdisjoint(present)
+        ):
             raise BadField(
                 "There is nothing to show: give at least one of message, title, data, data_base64.",
                 field="message",
             )
-        return notification
+        return cls(valid)
 
     @classmethod
     def of_payload(cls, payload: str | bytes) -> Notification:
         """A text, which may be empty, or bytes; and nothing else."""
         if isinstance(payload, str):
-            return cls(message=payload)
+            return cls({"message": payload})
         return cls(
-            content_type="application/octet-stream",
-            data_base64=base64.b64encode(payload).decode(),
+            {
+                "content_type": "application/octet-stream",
+                "data_base64": base64.b64encode(payload).decode(),
+            }
         )
+
+    @property
+    def channel(self) -> object:
+        """What is given as the channel's name, not yet checked."""
+        return self.fields.get("channel")
+
+    @property
+    def channels(self) -> list[Any] | None:
+        """What is given as names, if there may be several."""
+        return self.fields.get("channels")
+
+    @property
+    def id(self) -> str | None:
+        return self.fields.get("id")
 
     def fingerprint(self) -> bytes:
         """16 bytes that tell two bodies sent under one idempotency key apart."""
-        return hashlib.blake2b(self._json(), digest_size=16).digest()
+        return hashlib.blake2b(to_json(self.fields), digest_size=16).digest()
 
     def draft(self, channel: str, *, id: str, now_ms: int) -> Draft:
         """The notification on its way into ``channel``.
 
         :raises BadField: when it has expired already.
         """
-        expires_ms: int | None = None
-        body = self._json(exclude=_ENVELOPE)[1:-1]
-        if self.expires is not None:
-            expires_ms = (
-                self.expires
-                if isinstance(self.expires, int)
-                else now_ms + max(1, round(self.expires * 1000))
-            )
-            if expires_ms <= now_ms:
-                raise BadField("expires is in the past.", field="expires")
-            comma = b"," if body else b""
-            body += comma + b'"expires":"' + format_instant(expires_ms).encode() + b'"'
-        return Draft(channel, id, now_ms, body, self.key, expires_ms)
-
-    def _json(self, exclude: set[str] | None = None) -> bytes:
-        return self.__pydantic_serializer__.to_json(self, exclude=exclude, exclude_unset=True)
+        fields = self.fields
+        body = to_json(fields, exclude=_ENVELOPE)[1:-1]
+        expires = fields.get("expires")
+        if expires is None:
+            return Draft(channel, id, now_ms, body, fields.get("key"))
+        expires_ms = expires if isinstance(expires, int) else now_ms + max(1, round(expires * 1000))
+        if expires_ms <= now_ms:
+            raise BadField("expires is in the past.", field="expires")
+        comma = b"," if body else b""
+        body += comma + b'"expires":"' + format_instant(expires_ms).encode() + b'"'
+        return Draft(channel, id, now_ms, body, fields.get("key"), expires_ms)
 
 
 _ENVELOPE = {"channel", "channels", "id", "expires"}
-_PAYLOADS = {"data", "data_base64"}
+_PAYLOADS = frozenset({"data", "data_base64"})
 # Characters of a name nobody knows that are shown, and compared with those we know.
 _SHOWN = 60
-FIELDS = frozenset(Notification.model_fields)
+FIELDS = frozenset(Fields.__annotations__)
 
 
 def _translated(error: ValidationError) -> NotifierError:
@@ -283,7 +317,7 @@ def _translated(error: ValidationError) -> NotifierError:
     where = [str(part) for part in first["loc"]]
     field = ".".join(where)
     if first["type"] == "extra_forbidden":
-        known = Action.model_fields if where[0] == "actions" else Notification.model_fields
+        known = frozenset(Action.__annotations__) if where[0] == "actions" else FIELDS
         return unknown_field(field, where[-1], known)
     field = field[:_SHOWN]  # names of headers are the sender's
     rule = first["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
@@ -308,7 +342,7 @@ def unknown_field(field: str, name: str, known: Mapping[str, Any] | frozenset[st
 OBJECT_BYTES = 400
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Draft:
     """A notification on its way into one channel, still without an offset.
 
@@ -328,7 +362,7 @@ class Draft:
         return len(self.body) + OBJECT_BYTES
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Publication:
     """A notification that has its place in a channel.
 

@@ -17,7 +17,7 @@ CHECKOUT = Path(__file__).parent.parent
 FLOORS: tuple[frozenset[str], ...] = (
     # 0: words, and how they are written
     frozenset({"", "errors", "notification", "channels"})
-    | {"assets", "durations", "instants", "jsontext"},
+    | {"assets", "durations", "instants", "jsontext", "value"},
     # 1: pure protocol
     frozenset({"wire", "session", "history", "recovery", "members"} | {"attendance", "nodestate"}),
     # 2: what a node is told, and tells

@@ -24,19 +24,19 @@ else is promised):
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from notifier.channels import Pattern
 from notifier.history import ChannelState, History
 from notifier.notification import Draft, Gap, Position, Publication
+from notifier.value import value
 from notifier.wire.resume import Since
 
 # About what one page of history holds at most.
 PAGE_BYTES = 1 << 18
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Idempotency:
     """A producer's key, already scoped to producer and channel, and what tells its body."""
 
@@ -44,7 +44,7 @@ class Idempotency:
     fingerprint: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Receipt:
     """What became of a draft. ``repeated``: it had been stored before, under the same key."""
 
