@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r"
 
 
-class Line(NamedTuple):
-    """One line that is not blank.
-
-    :param number: from 1; blank lines count.
-    :param text: without the line's end; ``None`` when it is longer than allowed.
-    """
-
-    number: int
-    text: bytes | None
+# One line that is not blank: its number, from 1, blank lines counted; and its text without the
+# line's end, ``None`` when it is longer than allowed.
+Line = tuple[int, bytes | None]
 
 
 class LineSplitter:
@@ -80,6 +72,6 @@ class LineSplitter:
         text = text.removesuffix(b"\r")
         if self._too_long or len(text) > self._limit:
             self._too_long = False
-            lines.append(Line(self.number, None))
+            lines.append((self.number, None))
         elif text.strip(_BLANK):
-            lines.append(Line(self.number, text))
+            lines.append((self.number, text))

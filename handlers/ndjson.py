@@ -7,8 +7,7 @@ nothing is read, so the client's TCP is held. Neither the size nor the time of t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from handlers.inorder import InOrder
@@ -118,31 +117,30 @@ class LinePublisher:
         await self._take(self._splitter.end())
 
     async def _take(self, lines: list[Line]) -> None:
-        for line in lines:
+        for number, text in lines:
             if self.halt is not None:
                 raise self.halt
-            item = self._read(line)
-            alone = isinstance(item, dict) and goes_alone(item)
+            item = self._read(number, text)
+            alone = goes_alone(item)
             if alone:
                 await self._publish()
-            self._window.append((line.number, item))
-            self._window_bytes += len(line.text or b"")
+            self._window.append((number, item))
+            self._window_bytes += len(text or b"")
             full = len(self._window) >= WINDOW_LINES or self._window_bytes >= WINDOW_BYTES
             if alone or full:
                 await self._publish()
         await self._publish()
 
-    def _read(self, line: Line) -> dict[str, Any] | Outcome:
+    def _read(self, number: int, text: bytes | None) -> dict[str, Any] | Outcome:
         limit = self._max_line_bytes
         try:
-            if line.text is None:
+            if text is None:
                 raise BodyTooLarge(
-                    f"Line {line.number} is over {limit} bytes (setting max_body_bytes).",
-                    limit=limit,
+                    f"Line {number} is over {limit} bytes (setting max_body_bytes).", limit=limit
                 )
-            fields = parse_json(line.text, first_line=line.number)
+            fields = parse_json(text, first_line=number)
             if not isinstance(fields, dict):
-                raise BadBody(f"Line {line.number} is not a JSON object.")
+                raise BadBody(f"Line {number} is not a JSON object.")
         except NotifierError as refusal:
             self._node.counts.intakes["ndjson"].refuse(refusal)
             return failed(refusal)
@@ -153,7 +151,7 @@ class LinePublisher:
         window, self._window, self._window_bytes = self._window, [], 0
         if not window:
             return
-        outcomes = await self._in_order([partial(self._outcome, *each) for each in window])
+        outcomes = await self._in_order(self._step, window)
         self.ended = window[-1][0]
         await self._tell(
             [(number, outcome) for (number, _), outcome in zip(window, outcomes, strict=True)]
@@ -167,19 +165,19 @@ class LinePublisher:
             while self._node.crowded(channel):  # noqa: ASYNC110 -- each turn sends some of it
                 await asyncio.sleep(0)
 
-    def _channels(self, outcomes: list[Outcome]) -> set[str]:
+    def _channels(self, outcomes: Sequence[Outcome]) -> set[str]:
         """Those that were published to."""
         if self._channel is not None:
             return {self._channel}
-        return {
-            answer["channel"]
-            for outcome in outcomes
-            for answer in outcome.result.get("channels", [outcome.result])
-            if "channel" in answer
-        }
+        return {published.channel for outcome in outcomes for published in outcome.published}
 
-    async def _outcome(self, number: int, item: dict[str, Any] | Outcome) -> Outcome:
+    def _step(self, line: tuple[int, dict[str, Any] | Outcome]) -> Coroutine[Any, Any, Outcome]:
+        number, item = line
         if isinstance(item, Outcome):
-            return item
+            return _already(item)
         key = None if self._key is None else f"{self._key}:{number - 1}"
-        return await publish(self._node, item, source="ndjson", channel=self._channel, key=key)
+        return publish(self._node, item, source="ndjson", channel=self._channel, key=key)
+
+
+async def _already(outcome: Outcome) -> Outcome:
+    return outcome

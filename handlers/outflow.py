@@ -16,7 +16,7 @@ from handlers.linger import LINGER_SECONDS
 from handlers.stream import TornadoStream
 from notifier import logs
 from notifier.errors import Draining, NotifierError
-from notifier.node import Node, new_id
+from notifier.node import Node
 from notifier.wire import messages
 from notifier.wire.prepared import Format, Tailor
 
@@ -47,7 +47,7 @@ class Outflow:
         refuse: Callable[[NotifierError], None],
         tailor: Tailor | None = None,
     ) -> None:
-        self.id = new_id()
+        self.id = node.new_id()
         # Nobody answers here: whether a peer is there, its TCP tells.
         self.heard = True
         # All that was wanted has been joined; until then no place is told, for it would be half.

@@ -3,35 +3,62 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from handlers.inorder import InOrder
 from notifier.channels import check_channel
 from notifier.errors import BadChannel, BadField, NotifierError, TooManyItems
-from notifier.node import Node, Published, new_id
+from notifier.node import Node, Published
 from notifier.notification import Notification
+from notifier.value import value
 
 # Notifications of one request that are under way together; then everybody else has a turn.
 WINDOW = 128
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outcome:
     """What became of one notification.
 
-    :param result: its answer; has ``error`` in it where something failed.
+    :param published: in each of its channels; where it failed, in those in which it did not.
     :param failure: the first refusal, if any.
-    :param whole: nothing of it was stored, so the failure is the whole story.
-    :param repeated: all of it had been stored before, under the same idempotency key.
+    :param answers: of each channel, where it was for several.
     """
 
-    result: dict[str, Any]
+    published: Sequence[Published]
     failure: NotifierError | None = None
-    whole: bool = True
-    repeated: bool = False
+    answers: Mapping[str, Published | NotifierError] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Nothing of it was stored, so the failure is the whole story."""
+        return not self.published
+
+    @property
+    def repeated(self) -> bool:
+        """All of it had been stored before, under the same idempotency key."""
+        for published in self.published:
+            if not published.repeated:
+                return False
+        return not self.whole
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The answer to its producer; has ``error`` in it where something failed."""
+        if self.answers is not None:
+            return {
+                **({"id": self.published[0].id} if self.published else {}),
+                "channels": [
+                    {"channel": channel, "error": answer.describe()}
+                    if isinstance(answer, NotifierError)
+                    else _result(answer)
+                    for channel, answer in self.answers.items()
+                ],
+            }
+        if self.failure is not None:
+            return {"error": self.failure.describe()}
+        return _result(self.published[0])
 
 
 async def publish(
@@ -60,7 +87,7 @@ async def publish(
         return failed(refusal)
     key = notification.id if key is None else key
     # One notification is one, in however many channels.
-    id = notification.id or new_id()
+    id = notification.id or node.new_id()
 
     async def to(target: str) -> Published | NotifierError:
         try:
@@ -72,28 +99,17 @@ async def publish(
         intake.stored += not published.repeated
         return published
 
-    answers = await InOrder()([partial(to, target) for target in targets])
-    intake.seconds.observe(node.clock() - began)
     if notification.channels is None:
-        (answer,) = answers
-        if isinstance(answer, NotifierError):
-            return failed(answer)
-        return Outcome(_result(answer), repeated=answer.repeated)
+        answer = await to(targets[0])
+        intake.seconds.observe(node.clock() - began)
+        return failed(answer) if isinstance(answer, NotifierError) else Outcome((answer,))
+    answers = await InOrder()(to, targets)
+    intake.seconds.observe(node.clock() - began)
     failures = [answer for answer in answers if isinstance(answer, NotifierError)]
-    stored = [answer for answer in answers if isinstance(answer, Published)]
     return Outcome(
-        {
-            **({"id": stored[0].id} if stored else {}),
-            "channels": [
-                {"channel": target, "error": answer.describe()}
-                if isinstance(answer, NotifierError)
-                else _result(answer)
-                for target, answer in zip(targets, answers, strict=True)
-            ],
-        },
+        [answer for answer in answers if isinstance(answer, Published)],
         failures[0] if failures else None,
-        whole=not stored,
-        repeated=bool(stored) and all(answer.repeated for answer in stored),
+        dict(zip(targets, answers, strict=True)),
     )
 
 
@@ -104,26 +120,31 @@ async def publish_all(
 
     :param key: the idempotency key of all; the item at index 6 has ``key:6``.
     """
+
+    def step(item: tuple[int, object]) -> Coroutine[Any, Any, Outcome]:
+        index, fields = item
+        item_key = None if key is None else f"{key}:{index}"
+        return publish(node, fields, source=source, channel=channel, key=item_key)
+
     in_order = InOrder()
     outcomes: list[Outcome] = []
-    window: list[Callable[[], Coroutine[Any, Any, Outcome]]] = []
+    window: list[tuple[int, object]] = []
     for index, fields in enumerate(items):
         alone = goes_alone(fields)
         if alone or len(window) >= WINDOW:
-            outcomes += await in_order(window)
+            outcomes += await in_order(step, window)
             window.clear()
             await asyncio.sleep(0)  # everybody else has a turn
-        item_key = None if key is None else f"{key}:{index}"
-        window.append(partial(publish, node, fields, source=source, channel=channel, key=item_key))
+        window.append((index, fields))
         if alone:
-            outcomes += await in_order(window)
+            outcomes += await in_order(step, window)
             window.clear()
-    return outcomes + await in_order(window)
+    return outcomes + await in_order(step, window)
 
 
 def goes_alone(fields: object) -> bool:
     """It is for several channels, each begun for itself: nothing may overtake it."""
-    return isinstance(fields, Mapping) and "channels" in fields
+    return isinstance(fields, dict) and "channels" in fields
 
 
 def _targets(notification: Notification, limit: int) -> list[str]:
@@ -146,7 +167,7 @@ def _targets(notification: Notification, limit: int) -> list[str]:
 
 def failed(refusal: NotifierError) -> Outcome:
     """Nothing of it was stored."""
-    return Outcome({"error": refusal.describe()}, refusal)
+    return Outcome((), refusal)
 
 
 def _result(published: Published) -> dict[str, Any]:
@@ -160,7 +181,7 @@ def _result(published: Published) -> dict[str, Any]:
 
 
 def _with_channel(fields: object, channel: str) -> object:
-    if not isinstance(fields, Mapping):
+    if not isinstance(fields, dict):
         return fields
     if fields.get("channel") not in (None, channel) or fields.get("channels") is not None:
         raise BadChannel(f"The URL says channel {channel!r}, the body another.", field="channel")

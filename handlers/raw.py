@@ -11,7 +11,6 @@ from handlers.stream import TornadoStream
 from notifier.channels import is_pattern
 from notifier.errors import BadChannel, NotifierError
 from notifier.listener import Joined
-from notifier.node import new_id
 from notifier.notification import Gap, Notification
 from notifier.sink import Sink
 from notifier.wire.prepared import Format
@@ -88,7 +87,7 @@ class RawSocket(Socket):
                 f"{self._name!r} is a pattern: connect to one channel to publish.", field="channel"
             )
         notification = Notification.of_payload(message)
-        id = new_id()
+        id = self.node.new_id()
         began = self.node.clock()
         if self._without_echo is not None:
             self._without_echo.published(id)

@@ -17,7 +17,7 @@ from handlers.protocol import CONTROL_BYTES, INTERNAL_ERROR, Protocol, adopt
 from handlers.stream import TornadoStream
 from notifier import logs
 from notifier.errors import BadParameter, Draining, NotifierError, UpgradeRequired
-from notifier.node import Node, new_id
+from notifier.node import Node
 from notifier.sink import Sink
 from notifier.wire.prepared import Format
 from notifier.wire.websocket import NATIVE, PING
@@ -73,7 +73,7 @@ class Socket(WebSocketHandler):
         self.node = node
         self._policy = policy
         self._deflated = deflated
-        self.id = new_id()
+        self.id = node.new_id()
         self.heard = True
 
     def set_default_headers(self) -> None:

@@ -54,8 +54,9 @@ class _Log:
         assert publication.position is not None
         self.floor = publication.position.offset
         self.floor_time_ms = publication.time_ms
-        self.size -= publication.size
-        return publication.size
+        freed = publication.size
+        self.size -= freed
+        return freed
 
     def clear(self) -> int:
         """Trim all; the bytes that freed."""
@@ -150,7 +151,7 @@ class MemoryBroker:
             if draft.channel not in self._receivers:
                 self._announce_birth(draft.channel, None)
         else:
-            if position.offset == 1:
+            if log.head == 1:
                 self._announce_birth(draft.channel, Position(position.epoch, 0))
             self._store(log, publication, namespace, now_ms)
         receipt = Receipt(draft.id, position)
@@ -337,13 +338,11 @@ class MemoryBroker:
             self._recent.move_to_end(channel)
 
     def _trim(self, channel: str, log: _Log, namespace: Namespace, now_ms: int) -> None:
-        oldest_ms = now_ms - round(namespace.history_ttl * 1000)
         # Before the rest: trimmed, what had expired anyway would count as lost.
         self._size -= log.drop_expired(now_ms)
         publications = log.publications
-        while publications and (
-            len(publications) > namespace.history_size or publications[0].time_ms <= oldest_ms
-        ):
+        oldest_ms, kept = now_ms - namespace.history_ttl * 1000, namespace.history_size
+        while publications and (len(publications) > kept or publications[0].time_ms <= oldest_ms):
             self._size -= log.drop_oldest()
         if not log.publications:
             self._recent.pop(channel, None)
