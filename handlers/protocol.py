@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import struct
 import sys
+from collections.abc import Awaitable
+from time import monotonic
 from typing import Any
 
 from tornado.httputil import HTTPHeaders
@@ -29,8 +31,9 @@ CONTROL_BYTES = 125
 # A peer that sends at least this much between two pings is not taken for dead.
 PIECE_BYTES = 16384
 
-# Frames of one peer before everybody else has a turn.
-BREATH = 64
+# How long one peer is read without a pause; then everybody else has a turn. With a hundred that
+# send all they can, the others wait a tenth of a second.
+BREATH_SECONDS = 0.001
 
 PROTOCOL_ERROR = 1002
 NO_CODE = 1005
@@ -50,7 +53,7 @@ class Protocol(WebSocketProtocol13):
     _leaving = False
     _lingering: asyncio.Task[None] | None = None
     _patience: asyncio.TimerHandle | None = None
-    _frames = 0
+    _pause_at = 0.0
     # The first two bytes of the next frame, read or yet to come; and who reads frames just now.
     _head: asyncio.Future[bytes] | None = None
     _reading: asyncio.Task[None] | None = None
@@ -124,6 +127,7 @@ class Protocol(WebSocketProtocol13):
 
     async def _receive_frames(self) -> None:
         """Read frames for as long as there are any."""
+        self._pause_at = monotonic() + BREATH_SECONDS
         try:
             while True:
                 await self._receive_frame()
@@ -148,11 +152,11 @@ class Protocol(WebSocketProtocol13):
         self.handler.on_ws_connection_close(self.close_code, self.close_reason)
 
     async def _receive_frame(self) -> None:
-        self._frames += 1
-        if self._frames % BREATH == 0:
-            # Pings and fragments are dealt with on the spot, and reading does not wait while
-            # there is something to read.
+        if monotonic() >= self._pause_at:
+            # Most is dealt with on the spot, and reading does not wait while there is something
+            # to read.
             await asyncio.sleep(0)
+            self._pause_at = monotonic() + BREATH_SECONDS
         self._frame_mask = None
         await super()._receive_frame()
         if not self.client_terminated:
@@ -193,7 +197,9 @@ class Protocol(WebSocketProtocol13):
             return False
         return True
 
-    def _handle_message(self, opcode: int, data: bytes) -> asyncio.Future[None] | None:
+    def _handle_message(  # type: ignore[override]  # which is awaited, whatever it is
+        self, opcode: int, data: bytes
+    ) -> Awaitable[None] | None:
         if self.client_terminated or not self._check_masked():
             return None
         limit = self.params.max_message_size - self._slack
@@ -213,11 +219,23 @@ class Protocol(WebSocketProtocol13):
             except UnicodeDecodeError:
                 self.fail(INVALID_DATA, "text that is not UTF-8")
                 return None
-            return self._run_callback(self.handler.on_message, text)
+            return self._handle(text)
         if opcode == Opcode.CLOSE:
             self._handle_close(data)
             return None
+        if opcode == Opcode.BINARY:
+            return self._handle(data)
         return super()._handle_message(opcode, data)
+
+    async def _handle(self, message: str | bytes) -> None:
+        """Have the handler take it. Tornado would make a task of that, and wait for a turn."""
+        try:
+            taken = self.handler.on_message(message)
+            if taken is not None:
+                await taken
+        except Exception:  # noqa: BLE001 -- as Tornado does
+            self.handler.log_exception(*sys.exc_info())
+            self._abort()
 
     def _handle_close(self, data: bytes) -> None:
         """The peer's Close: answered, unless it is what we waited for."""

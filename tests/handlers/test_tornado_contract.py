@@ -163,9 +163,26 @@ def test_all_that_tornado_writes_passes_by_write_frame() -> None:
 
 def test_our_protocol_overrides_nothing_that_is_not_there() -> None:
     ours = {"__module__", "__doc__", "__annotations__", "__firstlineno__", "__static_attributes__"}
-    ours |= {"sink", "stream", "failure", "_frames", "_leaving", "_lingering", "_patience", "fail"}
+    ours |= {
+        "sink",
+        "stream",
+        "failure",
+        "_pause_at",
+        "_leaving",
+        "_lingering",
+        "_patience",
+        "fail",
+    }
     ours |= {"_check_masked", "_handle_close", "__abstractmethods__", "_abc_impl"}
-    ours |= {"_head", "_reading", "_listening", "_await_frame", "_frame_came", "_receive_frames"}
+    ours |= {
+        "_head",
+        "_reading",
+        "_listening",
+        "_await_frame",
+        "_frame_came",
+        "_receive_frames",
+        "_handle",
+    }
     ours |= {"_ended"}
     ours |= {"may_deflate", "deflates", "_compressed", "_note_compression", "_slack"}
     for name in vars(Protocol).keys() - ours:

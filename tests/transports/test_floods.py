@@ -81,9 +81,9 @@ async def test_a_flood_of_small_frames_leaves_everybody_a_turn(service: Service,
     while (await flooder.real_message())["type"] != "subscribed":
         pass
     frames = {
-        "pings": client_frame(b"", PING) * 10_000,
-        "pongs": client_frame(b"", PONG) * 10_000,
-        "fragments": client_frame(b"{", fin=False) + client_frame(b"", 0, fin=False) * 9_999,
+        "pings": client_frame(b"", PING) * 50_000,
+        "pongs": client_frame(b"", PONG) * 50_000,
+        "fragments": client_frame(b"{", fin=False) + client_frame(b"", 0, fin=False) * 49_999,
     }
     turns = Turns()
     await flooder.send(frames[kind])
@@ -108,3 +108,17 @@ async def test_no_bytes_after_the_request_disturb_a_stream(
                 pass
             assert message["message"] == str(number)
     assert len(service.node.connections) == 1
+
+
+async def test_who_publishes_without_end_leaves_everybody_a_turn(service: Service) -> None:
+    flooder = await Native.connect(service.port, Asked(["b"]))
+    service.clients.append(flooder)
+    while (await flooder.real_message())["type"] != "subscribed":
+        pass
+    command = b'{"type":"publish","channel":"a","message":"' + b"x" * 1000 + b'"}'
+    turns = Turns()
+    await flooder.send(client_frame(command) * 2000)
+    for offset in range(1, 2001):
+        reply = await flooder.real_message()
+        assert reply["result"]["position"].endswith(f":{offset}")
+    assert turns.stop() > 50
