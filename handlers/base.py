@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Awaitable
 from typing import Any
 
 from pydantic_core import to_json
 from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler, stream_request_body
 
 from handlers import door
@@ -23,6 +25,11 @@ class Handler(RequestHandler):
 
     # Whether there is any use for a body; if not, it is read away.
     takes_body = False
+    # Whether the body may take no longer than the setting body_timeout.
+    timed_body = True
+
+    # It seldom waits, and never under a timeout: it needs no task before it does (arrival.py).
+    prompt = False
 
     def initialize(self, node: Node, policy: Policy) -> None:
         self.node = node
@@ -31,25 +38,43 @@ class Handler(RequestHandler):
         self._dropped = 0
         # The refusal has been sent, though the body is still being read away.
         self.refused = False
+        self._admitted = False
+        self._refusal: NotifierError | None = None
         # Counted among the requests that a node waits for before it stops.
         self._counted = False
 
-    def set_default_headers(self) -> None:
-        door.set_default_headers(self)
+    def clear(self) -> None:
+        # Tornado's makes headers that we don't want, and the date for each answer.
+        self._headers = door.default_headers()
+        self._write_buffer = []
+        self.set_status(200)
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
         return door.decode(value, name)
 
-    async def prepare(self) -> None:
+    @staticmethod
+    def reads_as_it_comes(request: HTTPServerRequest) -> bool:
+        """Whether it works on the body of such a request while it comes in, however short."""
+        return False
+
+    def admit(self) -> bool:
+        """Look at the head; whether :meth:`prepare` has no refusal to send."""
+        self._admitted = True
         self._counted = True
         self.node.requests.began()
-        # We count ourselves: Tornado answers an over-long body with a bare 400.
-        self._connection.set_max_body_size(sys.maxsize)
         try:
             door.admit(self.request, self.node.settings, self._policy)
             self._check_request()
         except NotifierError as error:
-            await self._refuse_unread(error)
+            self._refusal = error
+        return self._refusal is None
+
+    def prepare(self) -> Awaitable[None] | None:
+        if not self._admitted:
+            # We count ourselves: Tornado answers an over-long body with a bare 400.
+            self._connection.set_max_body_size(sys.maxsize)
+            self.admit()
+        return None if self._refusal is None else self._refuse_unread(self._refusal)
 
     def _check_request(self) -> None:
         """What can be refused before the body is read."""

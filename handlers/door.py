@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from functools import lru_cache
 from typing import Any
 
 from pydantic_core import to_json
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, format_timestamp
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
@@ -62,8 +64,10 @@ def admit(request: HTTPServerRequest, settings: Settings, policy: Policy) -> Non
 
 def _head_size(request: HTTPServerRequest) -> int:
     """Bytes of the request line and the headers, as they are usually written."""
-    line = len(request.method or "") + len(request.uri or "") + len("  HTTP/1.1\r\n")
-    return line + sum(len(name) + len(value) + 4 for name, value in request.headers.get_all()) + 2
+    size = len(request.method or "") + len(request.uri or "") + len("  HTTP/1.1\r\n\r\n")
+    for name, value in request.headers.get_all():
+        size += len(name) + len(value) + 4
+    return size
 
 
 def not_allowed(method: str | None, target: type[RequestHandler]) -> MethodNotAllowed:
@@ -137,6 +141,19 @@ def part(handler: RequestHandler) -> None:
 def set_default_headers(handler: RequestHandler) -> None:
     handler.clear_header("Server")
     handler.set_header("X-Content-Type-Options", "nosniff")
+
+
+def default_headers() -> HTTPHeaders:
+    """What every answer of a :class:`~handlers.base.Handler` has."""
+    headers = HTTPHeaders()
+    headers["Date"] = _date(int(time.time()))
+    headers["X-Content-Type-Options"] = "nosniff"
+    return headers
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return format_timestamp(second)
 
 
 def answer_options(handler: RequestHandler) -> None:

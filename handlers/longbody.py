@@ -82,7 +82,6 @@ class LongBody:
         self._leave_by: float | None = None
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
-        connection.set_body_timeout(None)  # type: ignore[arg-type]  # as in the parameters
         self._watch_seconds = min(
             WATCH_SECONDS, settings.body_timeout / 4, max(settings.drain_seconds / 8, 0.05)
         )

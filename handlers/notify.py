@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from tornado.httputil import HTTPServerRequest
+
 from handlers.base import Handler
 from handlers.body import decompressed
 from handlers.intake import idempotency_key, read_notifications
 from handlers.longbody import LongBody
 from handlers.ndjson import is_ndjson
+from handlers.policy import Policy
 from handlers.publishing import Outcome, publish, publish_all
 from notifier.channels import check_channel
 from notifier.errors import TooManyItems
+from notifier.node import Node
 
 
 class Notify(Handler):
@@ -20,11 +24,20 @@ class Notify(Handler):
     takes_body = True
     _lines: LongBody | None = None
 
+    def initialize(self, node: Node, policy: Policy) -> None:
+        super().initialize(node, policy)
+        self.prompt = node.prompt
+
+    @staticmethod
+    def reads_as_it_comes(request: HTTPServerRequest) -> bool:
+        kind = request.headers.get("Content-Type", "")
+        return request.method != "OPTIONS" and is_ndjson(kind)
+
     def _check_request(self) -> None:
-        kind = self.request.headers.get("Content-Type", "")
-        if self.request.method == "OPTIONS" or not is_ndjson(kind):
+        if not self.reads_as_it_comes(self.request):
             super()._check_request()
             return
+        self.timed_body = False
         (channel,) = self.path_args or (None,)
         if channel is not None:
             check_channel(channel)

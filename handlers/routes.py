@@ -6,12 +6,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tornado.httputil import HTTPServerRequest
+from tornado.escape import url_unescape
+from tornado.http1connection import HTTP1ServerConnection
+from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerRequest
+from tornado.routing import URLSpec
 from tornado.web import Application, RequestHandler, url
 
 import notifier
 from handlers import door
-from handlers.base import NotAllowed, NotFound
+from handlers.arrival import Arrival, Patience, Whole, comes_whole
+from handlers.base import Handler, NotAllowed, NotFound
 from handlers.channels import Channel, ChannelList
 from handlers.connections import OneConnection, OneSubscription
 from handlers.echo import Echo
@@ -80,19 +84,54 @@ def application(node: Node, static: Path) -> Application:
             url(path, handler, {"node": node, "policy": policy, **more})
             for path, handler, policy, more in table
         ],
+        patience=Patience(node.settings),
         default_handler_class=NotFound,
         default_handler_args={"node": node, "policy": OURS},
         log_function=door.log_request,
         # Tornado takes whatever makes one of a request.
-        transforms=[partial(Sharing, allowed=allowed)],  # type: ignore[list-item]
+        transforms=[partial(Sharing, allowed=allowed)] if allowed else [],
     )
 
 
 class _Application(Application):
-    """Refuses a method that a route does not have before it reads the body.
+    """Finds what serves a request, and refuses a method that the route does not have.
 
-    Handlers of WebSockets and files can't do it themselves: they get a request when it is whole.
+    Before it reads the body: handlers of WebSockets and files can't do it themselves, they get a
+    request when it is whole.
     """
+
+    def __init__(self, routes: list[URLSpec], *, patience: Patience, **settings: Any) -> None:
+        super().__init__(routes, **settings)
+        self._patience = patience
+        # What each of the handlers has, which is not looked for again at each request.
+        self._methods = {
+            handler: door.allowed_methods(handler)
+            for handler in (NotFound, *(route.target for route in routes))
+        }
+        # By the first part of the path, so that a request is compared with few.
+        self._routes: dict[str, list[URLSpec]] = {}
+        for route in routes:
+            first = _first_part(route.regex.pattern.removesuffix("$"))
+            self._routes.setdefault(first, []).append(route)
+
+    def start_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> HTTPMessageDelegate:
+        assert isinstance(server_conn, HTTP1ServerConnection)
+        return Arrival(server_conn, request_conn, self._patience, self.find_handler)
+
+    def on_close(self, server_conn: object) -> None:
+        assert isinstance(server_conn, HTTP1ServerConnection)
+        self._patience.closed(server_conn)
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
+        for route in self._routes.get(_first_part(request.path), ()):
+            if found := route.regex.match(request.path):
+                path_args = [url_unescape(part, None, plus=False) for part in found.groups()]
+                return self.get_handler_delegate(request, route.target, route.kwargs, path_args)
+        return self.get_handler_delegate(
+            request, self.settings["default_handler_class"], self.settings["default_handler_args"]
+        )
 
     def get_handler_delegate(
         self,
@@ -104,7 +143,7 @@ class _Application(Application):
     ) -> Any:
         # One that HTTP does not have is for Tornado to refuse.
         known = request.method in RequestHandler.SUPPORTED_METHODS
-        lacking = known and request.method not in door.allowed_methods(target_class)
+        lacking = known and request.method not in self._methods[target_class]
         if target_kwargs and lacking and target_class is not NotFound:
             target_kwargs = {
                 "node": target_kwargs["node"],
@@ -112,6 +151,12 @@ class _Application(Application):
                 "target": target_class,
             }
             target_class = NotAllowed
+        if known and issubclass(target_class, Handler) and comes_whole(target_class, request):
+            return Whole(target_class(self, request, **(target_kwargs or {})), path_args or [])
         return super().get_handler_delegate(
             request, target_class, target_kwargs, path_args, path_kwargs
         )
+
+
+def _first_part(path: str) -> str:
+    return path.partition("/")[2].partition("/")[0]

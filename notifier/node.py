@@ -149,6 +149,11 @@ class Node:
         """What the other nodes call it; new for each process."""
         return self._fleet.id
 
+    @property
+    def prompt(self) -> bool:
+        """Whether what is published is stored without a wait."""
+        return self.broker.prompt
+
     def not_ready(self) -> str | None:
         """Why this node should get no new clients; ``None`` when it should."""
         return self._crew.not_ready()

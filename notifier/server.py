@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.netutil import bind_sockets
 
 from handlers.routes import application
@@ -36,6 +37,15 @@ BACKLOG = 4096
 SPARE_FILES = 256
 
 
+class _HTTPServer(HTTPServer):
+    """Tells the application when a connection has closed."""
+
+    def on_close(self, server_conn: object) -> None:
+        super().on_close(server_conn)
+        assert isinstance(self.request_callback, HTTPServerConnectionDelegate)
+        self.request_callback.on_close(server_conn)
+
+
 class Server:
     """A node behind its listening sockets.
 
@@ -53,16 +63,16 @@ class Server:
         self.settings = settings
         broker, fleet = backing_of(settings, namespaces, wall_clock_ms)
         self.node = Node(settings, broker, fleet, namespaces)
-        self._http = HTTPServer(
+        self._http = _HTTPServer(
             application(self.node, static_path()),
             # Above it Tornado hangs up without a word; the door refuses at the limit itself.
             max_header_size=4 * settings.max_header_bytes,
-            idle_connection_timeout=settings.header_timeout,
-            body_timeout=settings.body_timeout,
             max_body_size=settings.max_body_bytes,
             # Tornado closes a stream that has more than this unread by us.
             max_buffer_size=2 * max(settings.max_body_bytes, settings.max_message_bytes) + 65536,
         )
+        # The application itself looks after those who take too long.
+        self._http.conn_params.header_timeout = None
         self._sockets: list[socket.socket] = []
         self._chores: list[asyncio.Task[None]] = []
 

@@ -9,6 +9,7 @@ for us (DNS rebinding).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -29,13 +30,11 @@ def check_host(host: str | None, *, bound: str, allowed: tuple[str, ...]) -> Non
         return
     if name == bound.lower() or name in allowed:
         return
-    try:
-        ip_address(name)
-    except ValueError:
+    if not _is_address(name):
         raise ForeignHost(
             f"This server does not serve the host name {name[:100]!r}. If it should, name it in "
             "the setting allowed_hosts."
-        ) from None
+        )
 
 
 def check_origin(
@@ -73,6 +72,15 @@ def _authority(origin: str) -> str | None:
         return urlsplit(origin).netloc.lower() or None
     except ValueError:
         return None
+
+
+@lru_cache(maxsize=64)
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _name(host: str) -> str:

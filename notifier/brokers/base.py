@@ -91,6 +91,10 @@ class Broker(Protocol):
     def trouble(self) -> str | None:
         """Why the broker can't be relied on just now, for ``/health/ready``; else ``None``."""
 
+    @property
+    def prompt(self) -> bool:
+        """Whether :meth:`publish` never waits: it need not be within a task of its own."""
+
     async def open(self) -> None:
         """Begin. Returns also when the far end is away; then there is ``trouble``.
 

@@ -86,6 +86,7 @@ class MemoryBroker:
     """
 
     trouble: str | None = None
+    prompt = True
 
     def __init__(
         self,

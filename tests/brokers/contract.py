@@ -199,6 +199,15 @@ class Contract:
         yield Bench(broker, clock)
         await broker.close()
 
+    async def test_a_broker_that_calls_itself_prompt_has_nobody_wait(self, bench: Bench) -> None:
+        """What waits is begun within a task, so that timeouts know whom to wake."""
+        publishing = bench.publish()
+        if not bench.broker.prompt:
+            await publishing
+            return
+        with pytest.raises(StopIteration):
+            publishing.send(None)
+
     # --- offsets and epochs ---
 
     async def test_open_broker_has_no_trouble(self, bench: Bench) -> None:

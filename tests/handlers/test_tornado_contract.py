@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import tornado
 import tornado.web
-from tornado.http1connection import HTTP1Connection
+from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
+from tornado.httpserver import HTTPServer
 from tornado.httputil import parse_multipart_form_data
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import Application, RequestHandler, StaticFileHandler
@@ -204,10 +205,52 @@ def test_request_handlers_have_what_we_use() -> None:
 def test_the_application_makes_handlers_where_we_look_on() -> None:
     expected = ["self", "request", "target_class", "target_kwargs", "path_args", "path_kwargs"]
     assert parameters(Application.get_handler_delegate) == expected  # routes.py
-    source = inspect.getsource(tornado.web._ApplicationRouter) + inspect.getsource(
-        Application.find_handler
-    )
-    assert source.count("get_handler_delegate(") == 3, f"{CHANGED}Application.find_handler"
+    # arrival.py asks it whether the body is timed.
+    assert "self.handler = self.handler_class(" in inspect.getsource(
+        tornado.web._HandlerDelegate.execute
+    ), f"{CHANGED}_HandlerDelegate.handler"
+
+
+def test_connections_tell_the_application_of_requests() -> None:
+    """``arrival.py`` counts their time from it."""
+    assert "self.request_callback.start_request(server_conn, request_conn)" in inspect.getsource(
+        HTTPServer.start_request
+    ), f"{CHANGED}HTTPServer.start_request"
+    assert parameters(HTTPServer.on_close) == ["self", "server_conn"]  # server.py
+    loop = inspect.getsource(HTTP1ServerConnection._server_request_loop)
+    assert "delegate.on_close(self)" in loop.split("finally:")[1], f"{CHANGED}on_close"
+    reading = inspect.getsource(HTTP1Connection._read_message_inner)
+    for name in ("self.params.header_timeout", "self._body_timeout"):
+        assert f"if {name} is None:" in reading, f"{CHANGED}{name} can't be None any more"
+    parameters_of_connections = HTTPServer(Application()).conn_params
+    assert parameters_of_connections.body_timeout is None, f"{CHANGED}body_timeout"
+    assert hasattr(parameters_of_connections, "header_timeout"), f"{CHANGED}header_timeout"
+
+
+def test_a_handler_begins_when_its_body_is_there() -> None:
+    """``arrival.py`` does what ``_HandlerDelegate`` does, at another time."""
+    assert parameters(RequestHandler._execute) == ["self", "transforms", "args", "kwargs"]
+    execute = inspect.getsource(RequestHandler._execute)
+    assert "await self.request._body_future" in execute, f"{CHANGED}the body"
+    assert "if self._prepared_future is not None:" in execute, f"{CHANGED}_prepared_future"
+    delegate = inspect.getsource(tornado.web._HandlerDelegate.execute)
+    assert "transforms = [t(self.request) for t in self.application.transforms]" in delegate
+    # A handler that is done at once is not waited for, and its connection is kept.
+    reading = inspect.getsource(HTTP1Connection._read_message_inner)
+    assert (
+        reading.index("self._read_finished = True")
+        < reading.index("delegate.finish()")
+        < reading.index("not self._finish_future.done()")
+    ), f"{CHANGED}the end of a request"
+
+
+def test_an_answer_begins_with_what_we_reset() -> None:
+    """``Handler.clear`` (base.py) sets all that Tornado's does."""
+    source = inspect.getsource(RequestHandler.clear)
+    for name in ("_headers = httputil.HTTPHeaders(", "_write_buffer", "_status_code", "_reason"):
+        assert f"self.{name}" in source, f"{CHANGED}RequestHandler.clear"
+    assert source.count("self._") == 4, f"{CHANGED}RequestHandler.clear sets more"
+    assert inspect.getsource(RequestHandler.set_status).count("self._") == 3
 
 
 def test_connections_have_what_we_use() -> None:

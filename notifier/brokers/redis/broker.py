@@ -116,6 +116,10 @@ class RedisBroker:
         )
 
     @property
+    def prompt(self) -> bool:
+        return False
+
+    @property
     def trouble(self) -> str | None:
         return self._doorbells.trouble
 

@@ -144,6 +144,10 @@ class SqliteBroker:
         self._used: dict[str, int] = {}
 
     @property
+    def prompt(self) -> bool:
+        return False
+
+    @property
     def trouble(self) -> str | None:
         if self._trouble is not None:
             return f"history can't be written: {self._trouble}"
