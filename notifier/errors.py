@@ -13,7 +13,11 @@
     │   ├── BadBody                 40007  the body is not what its content type says
     │   ├── BadMessage              40008  a WebSocket message that is no JSON object
     │   └── UnknownType             40009  a command nobody knows; carries the nearest known
+    ├── Unauthenticated             40100  this needs a key or a token, and none was sent
+    ├── BadCredential               40101  a key or a token that is none of ours
+    ├── ExpiredCredential           40102  it was good once
     ├── ForeignOrigin               40301  a page of another site
+    ├── Forbidden                   40302  not with this key or token
     ├── NoSuchResource              40401  nothing lives at this URL
     ├── NoSuchChannel               40402  nothing was ever published there, and nobody listens
     ├── NoSuchConnection            40403  to any node
@@ -150,8 +154,32 @@ class UnknownType(BadRequest):
     code = 40009
 
 
+class Unauthenticated(NotifierError):
+    """Facts: ``scope``, and ``channel`` where it is about one, which may be a pattern."""
+
+    code = 40100
+    close_code = 4503
+
+
+class BadCredential(NotifierError):
+    code = 40101
+    close_code = 4503
+
+
+class ExpiredCredential(NotifierError):
+    code = 40102
+    close_code = 4401
+
+
 class ForeignOrigin(NotifierError):
     code = 40301
+
+
+class Forbidden(NotifierError):
+    """Facts: ``scope``, and ``channel`` where it is about one, which may be a pattern."""
+
+    code = 40302
+    close_code = 4503
 
 
 class NoSuchResource(NotifierError):
