@@ -27,7 +27,7 @@ class Reach:
 
         :raises BadChannel: where one is neither.
         """
-        texts = dict.fromkeys(check_name(channel) for channel in channels)
+        texts = sorted({check_name(channel) for channel in channels})
         patterns = [Pattern(text) for text in texts if is_pattern(text)]
         return cls(
             frozenset(text for text in texts if not is_pattern(text)),
@@ -53,10 +53,13 @@ class Reach:
     def __bool__(self) -> bool:
         return bool(self.names or self.prefixes or self.patterns)
 
-    def __str__(self) -> str:
-        """Names and patterns, separated by commas."""
+    def texts(self) -> list[str]:
+        """The names and patterns, sorted."""
         patterns = [f"{prefix}*" for prefix in self.prefixes] + [p.text for p in self.patterns]
-        return ", ".join(sorted([*self.names, *patterns]))
+        return sorted([*self.names, *patterns])
+
+    def __str__(self) -> str:
+        return ", ".join(self.texts())
 
 
 def _ends_open(pattern: Pattern) -> bool:
