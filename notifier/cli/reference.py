@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, get_args, get_origin
 
 import annotated_types
 import click
@@ -21,7 +20,7 @@ from notifier.cli.settings import default_text
 from notifier.config import NamespaceSettings, Settings
 from notifier.config.settings import flag_name, group_of, variable_name
 from notifier.config.sources import CONFIG_VARIABLE, DEFAULT_FILE
-from notifier.config.values import kind_of, write_value
+from notifier.config.values import choices_of, kind_of, write_value
 
 README_TABLE = re.compile(r"(<!-- settings -->\n).*?(<!-- /settings -->)", re.DOTALL)
 _MADE = "<!-- Made from the code by `make docs`; what is changed here by hand is lost. -->\n"
@@ -117,6 +116,7 @@ def _namespaces() -> Iterator[str]:
     yield ""
     yield "[namespaces.chat]"
     yield "presence = true"
+    yield 'who_may_subscribe = "authenticated"'
     yield "```"
     yield ""
     yield "What a namespace does not set is as on the node:"
@@ -179,8 +179,8 @@ def _default(option: click.Option) -> str:
 
 
 def _rule(field: FieldInfo) -> str:
-    if get_origin(field.annotation) is Literal:
-        return "one of " + ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
+    if choices := choices_of(field):
+        return "one of " + ", ".join(f"`{choice}`" for choice in choices)
     bounds = []
     for rule in field.metadata:
         match rule:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 import click
 from pydantic.fields import FieldInfo
@@ -14,7 +14,17 @@ from notifier.cli.terminal import Exit, fail
 from notifier.config import Loaded, Settings, SettingsError, load
 from notifier.config.settings import flag_name, group_of
 from notifier.config.sources import CONFIG_VARIABLE, DEFAULT_FILE
-from notifier.config.values import AUTO, DURATION, FROM_JSON, SIZE, is_list, is_switch, write_value
+from notifier.config.values import (
+    AUTO,
+    DURATION,
+    FROM_JSON,
+    SIZE,
+    choices_of,
+    is_list,
+    is_path,
+    is_switch,
+    write_value,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -68,8 +78,10 @@ def load_settings(config: Path | None, flags: Mapping[str, Any] | None = None) -
 
 def metavar(field: FieldInfo) -> str:
     """The placeholder of the flag's value."""
-    if get_origin(field.annotation) is Literal:
-        return "|".join(get_args(field.annotation))
+    if choices := choices_of(field):
+        return "|".join(choices)
+    if is_path(field):
+        return "FILE"
     if DURATION in field.metadata:
         return "DURATION"
     if SIZE in field.metadata:

@@ -9,13 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -25,17 +19,19 @@ from pydantic_settings import (
 
 from notifier.channels import Namespace, Namespaces
 from notifier.config import redisurl
+from notifier.config.namespaces import NamespaceSettings
 from notifier.config.values import (
-    DURATION,
     FROM_JSON,
     BrokerURL,
     Duration,
+    FilePath,
     HostNames,
     NamespaceName,
     Origins,
     Size,
+    Who,
     Workers,
-    is_switch,
+    refuse_bool,
 )
 
 PREFIX = "NOTIFIER_"
@@ -57,27 +53,6 @@ MAX_HISTORY_ON_REDIS = 100_000
 
 _KiB, _MiB = 1024, 1024 * 1024
 _DAY = 86400.0
-
-
-class NamespaceSettings(BaseModel):
-    """What a namespace does differently from the node as a whole."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    history_size: Annotated[int | None, Field(ge=0, le=1_000_000)] = None
-    history_ttl: Annotated[float | None, DURATION, Field(gt=0, le=30 * _DAY)] = None
-    presence: bool | None = None
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
-        return _refuse_bool(value, cls.model_fields[info.field_name or ""])
-
-
-def _refuse_bool(value: object, field: FieldInfo) -> object:
-    if isinstance(value, bool) and not is_switch(field):
-        raise ValueError("true and false are no values of this setting")
-    return value
 
 
 def _check_size_on_redis(size: int, info: ValidationInfo) -> int:
@@ -215,8 +190,8 @@ class Settings(BaseSettings):
     namespaces: Annotated[dict[NamespaceName, NamespaceSettings], FROM_JSON] = _setting(
         "History",
         {},
-        "Namespaces, each with its own history_size, history_ttl and presence: a table "
-        "[namespaces.NAME] in the file, JSON elsewhere.",
+        "Namespaces, each with its own history_size, history_ttl and presence, and with its own "
+        "answers to who may do what: a table [namespaces.NAME] in the file, JSON elsewhere.",
     )
 
     presence: bool = _setting(
@@ -228,6 +203,34 @@ class Settings(BaseSettings):
         "Connections on a channel that are listed; of more only the count is told.",
         ge=0,
         le=1000,
+    )
+
+    keys_file: FilePath = _setting(
+        "Access",
+        "",
+        "File of the API keys, as `notifier key` writes it. It is read anew when it changes.",
+    )
+    who_may_publish: Who = _setting(
+        "Access",
+        "auto",
+        "Who may publish without having been granted it by an API key or a token. public: anybody; "
+        "authenticated: whoever has a token; owner: the user whose name is the second part of the "
+        "channel's, as in user:42:inbox; granted: nobody. auto is granted where there are keys or "
+        "tokens, else public; the namespace user is then granted too, whatever stands here.",
+    )
+    who_may_subscribe: Who = _setting(
+        "Access",
+        "auto",
+        "Who may subscribe without having been granted it; as above, but that the namespace user "
+        "is its owner's.",
+    )
+    who_may_read_history: Who = _setting(
+        "Access", "auto", "Who may read history without having been granted it; as above."
+    )
+    who_may_see_presence: Who = _setting(
+        "Access",
+        "auto",
+        "Who may see who is on a channel without having been granted it; as above.",
     )
 
     max_body_bytes: Size = _setting(
@@ -342,7 +345,7 @@ class Settings(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
-        return _refuse_bool(value, cls.model_fields[info.field_name or ""])
+        return refuse_bool(value, cls.model_fields[info.field_name or ""])
 
     @field_validator("port", mode="before")
     @classmethod
@@ -413,16 +416,7 @@ class Settings(BaseSettings):
         )
         return Namespaces(
             default=default,
-            named={
-                name: Namespace(
-                    history_size=(
-                        default.history_size if own.history_size is None else own.history_size
-                    ),
-                    history_ttl=default.history_ttl if own.history_ttl is None else own.history_ttl,
-                    presence=default.presence if own.presence is None else own.presence,
-                )
-                for name, own in self.namespaces.items()
-            },
+            named={name: own.over(default) for name, own in self.namespaces.items()},
         )
 
 

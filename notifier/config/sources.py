@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
+from notifier.config.namespaces import NamespaceSettings
 from notifier.config.redisurl import without_password
 from notifier.config.settings import (
     PREFIX,
-    NamespaceSettings,
     Settings,
     flag_name,
     variable_name,

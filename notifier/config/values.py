@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator
@@ -111,6 +111,11 @@ class HoldsPassword:
     """A URL whose password is not to be shown."""
 
 
+@dataclass(frozen=True, slots=True)
+class IsPath:
+    """Names a file; empty where there is none."""
+
+
 DURATION = BeforeValidator(_duration)
 SIZE = BeforeValidator(_size)
 AUTO = BeforeValidator(_or_auto)
@@ -118,6 +123,10 @@ _LIST = BeforeValidator(_separated)
 
 _WITH_PASSWORD = HoldsPassword()
 
+_PATH = IsPath()
+
+FilePath = Annotated[str, _PATH]
+Who = Literal["auto", "public", "authenticated", "owner", "granted"]
 BrokerURL = Annotated[str, _WITH_PASSWORD]
 Duration = Annotated[float, DURATION]
 Size = Annotated[int, SIZE]
@@ -138,6 +147,26 @@ def is_switch(field: FieldInfo) -> bool:
     return field.annotation in (bool, bool | None)
 
 
+def is_path(field: FieldInfo) -> bool:
+    """Whether the setting names a file."""
+    return _PATH in field.metadata
+
+
+def choices_of(field: FieldInfo) -> tuple[str, ...]:
+    """The words the setting may be; none where it is no such setting."""
+    for part in (field.annotation, *get_args(field.annotation)):
+        if get_origin(part) is Literal:
+            return get_args(part)
+    return ()
+
+
+def refuse_bool(value: object, field: FieldInfo) -> object:
+    """:raises ValueError: true or false was given for something else."""
+    if isinstance(value, bool) and not is_switch(field):
+        raise ValueError("true and false are no values of this setting")
+    return value
+
+
 def kind_of(field: FieldInfo) -> str:
     """What the setting's value may be, as a phrase."""
     if DURATION in field.metadata:
@@ -152,6 +181,8 @@ def kind_of(field: FieldInfo) -> str:
         return "a table of tables"
     if is_switch(field):
         return "true or false"
+    if is_path(field):
+        return "a path"
     return "a whole number" if field.annotation in (int, int | None) else "text"
 
 

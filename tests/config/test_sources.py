@@ -190,6 +190,10 @@ def test_every_setting_is_read_from_the_environment(monkeypatch: pytest.MonkeyPa
         "log_level": "error",
         "log_format": "json",
         "max_header_bytes": "2KiB",
+        "who_may_publish": "granted",
+        "who_may_subscribe": "authenticated",
+        "who_may_read_history": "owner",
+        "who_may_see_presence": "public",
     }
     for key in Settings.model_fields:
         monkeypatch.setenv(variable_name(key), texts.get(key, "3"))
