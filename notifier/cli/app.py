@@ -18,6 +18,7 @@ _COMMANDS = {
     "channels": "notifier.cli.channels",
     "presence": "notifier.cli.presence",
     "nodes": "notifier.cli.nodes",
+    "key": "notifier.cli.key",
     "config": "notifier.cli.config",
     "bench": "notifier.cli.bench",
     "version": "notifier.cli.version",

@@ -19,6 +19,10 @@ COMMANDS = [
     ["channels"],
     ["presence"],
     ["nodes"],
+    ["key"],
+    ["key", "create"],
+    ["key", "list"],
+    ["key", "revoke"],
     ["config"],
     ["config", "show"],
     ["config", "check"],
@@ -38,7 +42,7 @@ def test_help_of_serve_shows_every_setting_in_groups(notifier: Run) -> None:
     text = notifier("serve", "--help").stdout
     for key in Settings.model_fields:
         assert f"  {flag_name(key)} " in text
-    for heading in ("Network:", "History:", "Limits:", "Connections:", "Logging:"):
+    for heading in ("Network:", "History:", "Access:", "Limits:", "Connections:", "Logging:"):
         assert f"\n{heading}\n" in text
 
 
