@@ -34,7 +34,7 @@ from notifier.auth.reach import Reach
 from notifier.auth.scopes import Scope
 from notifier.errors import BadChannel
 
-_MAX_BYTES = 4 * 1024 * 1024  # some 10,000 keys; parsing it takes about a second
+_MAX_BYTES = 4 * 1024 * 1024  # some 20,000 keys; parsing it takes about a second
 _REQUIRED = ("name", "scopes", "channels", "created", "id", "sha256")
 _HEADING = """\
 # API keys of notifier, as `notifier key` writes them: each time anew, comments are lost.

@@ -4,7 +4,8 @@ Of a key only the SHA-256 of its secret is kept. A slow hash would add nothing: 
 dear where people choose what is to be guessed, and nobody guesses 256 random bits.
 
 Nothing is remembered of texts that were good before: to look one up, it would have to be hashed
-too, and a hash is nearly all that :meth:`Keys.identify` costs.
+too, so that of the microsecond :meth:`Keys.identify` takes half would be left, and a key that was
+revoked would have to be forgotten in two places.
 """
 
 from __future__ import annotations
