@@ -18,7 +18,7 @@ from pydantic_settings import (
 )
 
 from notifier.channels import Namespace, Namespaces
-from notifier.config import redisurl
+from notifier.config import brokerurl
 from notifier.config.namespaces import NamespaceSettings
 from notifier.config.values import (
     FROM_JSON,
@@ -35,34 +35,9 @@ from notifier.config.values import (
 )
 
 PREFIX = "NOTIFIER_"
-# How the URL of each kind of broker is written.
-_BROKERS = {
-    "memory": "memory:",
-    "sqlite": "sqlite:PATH",
-    "redis": "redis://HOST",
-    "unix": "unix:///PATH",
-    "redis+sentinel": "redis+sentinel://HOST/MASTER",
-    "redis+cluster": "redis+cluster://HOST",
-    "rediss": "rediss:// and so on, with TLS",
-}
-
-_OF_ONE_PROCESS = frozenset({"memory", "sqlite"})
-
-# Of one channel: what Redis can look through in a few tenths of a second.
-MAX_HISTORY_ON_REDIS = 100_000
 
 _KiB, _MiB = 1024, 1024 * 1024
 _DAY = 86400.0
-
-
-def _check_size_on_redis(size: int, info: ValidationInfo) -> int:
-    url = info.data.get("broker", "")
-    if size > MAX_HISTORY_ON_REDIS and url.partition(":")[0] in redisurl.SCHEMES:
-        raise ValueError(
-            f"on Redis a channel's history may hold {MAX_HISTORY_ON_REDIS} publications at most: "
-            "Redis does nothing else while it looks through them"
-        )
-    return size
 
 
 def _setting(group: str, default: Any, description: str, **rules: Any) -> Any:
@@ -360,24 +335,12 @@ class Settings(BaseSettings):
     @field_validator("broker")
     @classmethod
     def _known_broker(cls, url: str) -> str:
-        scheme, colon, rest = url.partition(":")
-        if colon and scheme in redisurl.SCHEMES:
-            redisurl.RedisURL.parse(url)
-            return url
-        if not colon or scheme not in _BROKERS:
-            known = ", ".join(_BROKERS.values())
-            raise ValueError(f"no broker of this kind is known; supported: {known}")
-        if scheme == "sqlite" and (not rest or rest.startswith(("//", ":")) or "\0" in rest):
-            raise ValueError(
-                "write sqlite: and the path of a file, such as sqlite:notifier.db or "
-                "sqlite:/var/lib/notifier/notifier.db"
-            )
-        return url
+        return brokerurl.check_broker(url)
 
     @field_validator("history_size")
     @classmethod
     def _what_redis_can_walk(cls, size: int, info: ValidationInfo) -> int:
-        return _check_size_on_redis(size, info)
+        return brokerurl.check_history_size(size, broker=info.data.get("broker", ""))
 
     @field_validator("namespaces")
     @classmethod
@@ -385,7 +348,7 @@ class Settings(BaseSettings):
         cls, namespaces: dict[str, NamespaceSettings], info: ValidationInfo
     ) -> dict[str, NamespaceSettings]:
         for own in namespaces.values():
-            _check_size_on_redis(own.history_size or 0, info)
+            brokerurl.check_history_size(own.history_size or 0, broker=info.data.get("broker", ""))
         return namespaces
 
     @field_validator("redis_wait_replicas")
@@ -401,13 +364,7 @@ class Settings(BaseSettings):
     @field_validator("workers")
     @classmethod
     def _shared_broker(cls, workers: int, info: ValidationInfo) -> int:
-        scheme, _, _ = info.data.get("broker", "").partition(":")
-        if workers != 1 and scheme in _OF_ONE_PROCESS:
-            raise ValueError(
-                f"workers need a broker they can share, such as redis://HOST; {scheme}: lives in "
-                "one process"
-            )
-        return workers
+        return brokerurl.check_workers(workers, broker=info.data.get("broker", ""))
 
     def channel_namespaces(self) -> Namespaces:
         """The namespaces, each with what it does not set itself taken from the node."""
