@@ -59,7 +59,9 @@ def _from_authorization(value: str) -> str:
             try:
                 text = base64.b64decode(rest, validate=True).decode()
             except (binascii.Error, UnicodeDecodeError):
-                raise BadCredential("Authorization: Basic is not base64 of name:password.") from None
+                raise BadCredential(
+                    "Authorization: Basic is not base64 of name:password."
+                ) from None
             name, _, password = text.partition(":")
             return password or name
     raise BadCredential("Authorization is Bearer or Basic here.")

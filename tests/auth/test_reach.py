@@ -1,30 +1,33 @@
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.auth.reach import EVERYWHERE, Reach
 from notifier.channels import Pattern
 from notifier.errors import BadChannel
 
+
+def tidy(text: str) -> str:
+    """Without what neither a name nor a pattern may have: empty parts, and a * beside another."""
+    return re.sub(r"([*:])\1+", r"\1", text).strip(":")
+
+
 # Few letters, so that grants and patterns meet often.
 pieces = st.text("ab:", max_size=3)
-patterns = st.lists(pieces, min_size=2, max_size=4).map("*".join)
+patterns = st.lists(pieces, min_size=2, max_size=4).map("*".join).map(tidy)
+names = st.text("ab:", min_size=1, max_size=3).map(tidy).filter(bool)
 fillings = st.lists(st.text("ab:c", max_size=4), min_size=4, max_size=4)
-
-
-def is_written_well(text: str) -> bool:
-    return "**" not in text and "::" not in text and text[0] != ":" and text[-1] != ":"
 
 
 @given(grant=patterns, pattern=patterns, fillings=fillings)
 def test_whatever_a_covered_pattern_matches_is_covered(
     grant: str, pattern: str, fillings: list[str]
 ) -> None:
-    assume(is_written_well(grant) and is_written_well(pattern))
     reach = Reach.of([grant])
     first, *others = pattern.split("*")
     name = first + "".join(f"{fillings.pop()}{part}" for part in others)
@@ -37,15 +40,13 @@ def test_whatever_a_covered_pattern_matches_is_covered(
 @given(grant=patterns, pattern=patterns)
 def test_pattern_is_covered_wherever_each_of_its_names_is(grant: str, pattern: str) -> None:
     """A letter the grant does not know stands for all that ``*`` may be."""
-    assume(is_written_well(grant) and is_written_well(pattern))
     assert Reach.of([grant]).covers(pattern) == Pattern(grant).matches(pattern.replace("*", "z"))
 
 
-@given(grants=st.lists(patterns | st.text("ab", min_size=1, max_size=3), max_size=4), name=pieces)
+@given(grants=st.lists(patterns | names, max_size=4), name=pieces)
 def test_name_is_covered_exactly_when_a_grant_is_it_or_matches_it(
     grants: list[str], name: str
 ) -> None:
-    assume(all(is_written_well(grant) for grant in grants))
     expected = any(Pattern(g).matches(name) if "*" in g else g == name for g in grants)
     assert Reach.of(grants).covers(name) == expected
 
