@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, cast
 
@@ -124,31 +125,6 @@ def comes_whole(target: type[Handler], request: HTTPServerRequest) -> bool:
     return short and int(declared) <= WHOLE_BYTES
 
 
-class _Begun(Coroutine[Any, Any, None]):
-    """A coroutine that has come as far as its first wait; a task takes it on from there."""
-
-    def __init__(self, steps: Coroutine[Any, Any, None], awaited: Any) -> None:
-        self._steps = steps
-        self._awaited = awaited
-        self._told = False
-
-    def send(self, value: None) -> Any:
-        if not self._told:
-            self._told = True
-            return self._awaited
-        return self._steps.send(value)
-
-    def throw(self, *raised: Any) -> Any:
-        self._told = True
-        return self._steps.throw(*raised)
-
-    def close(self) -> None:
-        self._steps.close()
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        raise NotImplementedError("a task alone runs it")
-
-
 class Whole(HTTPMessageDelegate):
     """A request whose handler begins when its body is there; it is refused before that.
 
@@ -179,7 +155,7 @@ class Whole(HTTPMessageDelegate):
                 awaited = steps.send(None)
             except StopIteration:
                 return
-            steps = _Begun(steps, awaited)
+            steps = _go_on(steps, awaited)
         task = asyncio.get_running_loop().create_task(steps)
         # What a handler raises it answers itself; this is for a fault of Tornado.
         task.add_done_callback(lambda task: task.cancelled() or task.result())
@@ -191,3 +167,22 @@ class Whole(HTTPMessageDelegate):
         handler = self._handler
         transforms = [make(handler.request) for make in handler.application.transforms]
         return handler._execute(transforms, *self._path_args)
+
+
+async def _go_on(steps: Coroutine[Any, Any, None], awaited: Any) -> None:
+    """Take a coroutine on that waits for something, from within another task."""
+    await _rest_of(steps, awaited)
+
+
+@types.coroutine
+def _rest_of(steps: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, None, None]:
+    try:
+        while True:
+            try:
+                yield awaited
+            except BaseException as raised:  # noqa: BLE001 -- cancelled, for one: it is for them
+                awaited = steps.throw(raised)
+            else:
+                awaited = steps.send(None)
+    except StopIteration:
+        return

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from handlers.arrival import WHOLE_BYTES
+from handlers.arrival import WHOLE_BYTES, _go_on
 from notifier.server import Server
 from tests.handlers.serving import head, request, serving, until, wire_to
 
@@ -110,3 +110,38 @@ async def test_nobody_is_looked_after_who_is_gone(server: Server) -> None:
         await wire.send(head("GET", "/stream?channel=a"))
         await wire.answer_head()
         await until(lambda: not len(patience.bodies) and not len(patience.heads))
+
+
+@pytest.mark.parametrize("ending", ["a result", "an error", "cancelled"])
+async def test_what_was_begun_outside_of_a_task_goes_on_in_one(ending: str) -> None:
+    answer = asyncio.get_running_loop().create_future()
+    seen: list[str] = []
+
+    async def work() -> None:
+        try:
+            seen.append(await answer)
+            await asyncio.sleep(0)
+            async with asyncio.timeout(60):
+                await asyncio.sleep(0)
+            seen.append("done")
+        except (asyncio.CancelledError, ValueError) as raised:
+            seen.append(type(raised).__name__)
+            raise
+
+    steps = work()
+    task = asyncio.create_task(_go_on(steps, steps.send(None)))
+    await asyncio.sleep(0)
+    if ending == "a result":
+        answer.set_result("answer")
+        await task
+        assert seen == ["answer", "done"]
+    elif ending == "an error":
+        answer.set_exception(ValueError())
+        with pytest.raises(ValueError):
+            await task
+        assert seen == ["ValueError"]
+    else:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert seen == ["CancelledError"]
