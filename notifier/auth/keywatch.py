@@ -58,5 +58,6 @@ class WatchedKeys:
             facts = os.stat(self._file.path)
         except OSError:
             return None
-        # The change of status too: a chmod mends what others could read.
-        return (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+        # The mode too, where a chmod mends it within a tick of the file system's clock.
+        times = facts.st_mtime_ns, facts.st_ctime_ns
+        return (facts.st_dev, facts.st_ino, facts.st_mode, facts.st_size, *times)
