@@ -19,6 +19,7 @@ from notifier import logs
 from notifier.assets import static_path
 from notifier.brokers.base import CannotOpen
 from notifier.brokers.choice import backing_of
+from notifier.collector import settle
 from notifier.config import Settings
 from notifier.drain import FAREWELL_SECONDS, Drain, by_chance
 from notifier.lifeline import Lifeline
@@ -216,6 +217,7 @@ async def serve(
             raise CannotServe(str(error)) from error
         except OSError as error:
             raise cannot_listen(settings, error) from error
+        settle()
         greet(server.url)
         await orders.asked.wait()
         draining = asyncio.create_task(server.drain())
