@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 from notifier.brokers.redis.scripts import Script
 from notifier.errands import Errands
 from notifier.errors import BrokerUnavailable
+from notifier.value import value
 
 # Calls that share a round trip, and such round trips to one shard at a time.
 BATCH = 64
 ROUND_TRIPS = 8
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Call:
     """A script with its keys and arguments, or a command with its words."""
 

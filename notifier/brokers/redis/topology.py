@@ -16,6 +16,7 @@ from redis.crc import key_slot
 from redis.exceptions import ConnectionError as Unreachable
 from redis.exceptions import RedisClusterException, RedisError, SlotNotCoveredError
 
+from notifier.brokers.redis.packing import pack_by_hiredis
 from notifier.config.redisurl import Deployment, RedisURL
 
 
@@ -67,6 +68,7 @@ class Single:
             ((host, port),) = url.hosts
             self._shard = Shard(host, port)
             self.client = Redis(host=host, port=port, **_tls(url), **_options(url, timeout))
+        pack_by_hiredis(self.client)
 
     async def look(self) -> Sequence[Shard]:
         return [self._shard]
@@ -100,6 +102,7 @@ class Watched:
             **_options(url, timeout),
         )
         self.client = self._sentinel.master_for(self._master)
+        pack_by_hiredis(self.client)
         self._shard = Shard("", 0)
 
     async def look(self) -> Sequence[Shard]:
@@ -138,6 +141,7 @@ class Cluster:
             **_tls(url),
             **options,
         )
+        pack_by_hiredis(self.client)
         self._hosts = url.hosts
         self._tags: dict[str, str] = {}
 
