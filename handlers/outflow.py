@@ -13,7 +13,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.iostream import IOStream, StreamClosedError
 
 from handlers.linger import LINGER_SECONDS
-from handlers.stream import TornadoStream
+from handlers.tls import outlet
 from notifier import logs
 from notifier.errors import Draining, NotifierError
 from notifier.node import Node
@@ -62,7 +62,7 @@ class Outflow:
         self._path = request.path
         self._patience: asyncio.TimerHandle | None = None
         self.sink = node.connections.sink(
-            TornadoStream(stream), format, transport=transport, tailor=tailor
+            outlet(stream), format, transport=transport, tailor=tailor
         )
         stream.set_nodelay(True)
         self.sink.cork()

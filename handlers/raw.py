@@ -7,12 +7,11 @@ from typing import Any
 from handlers.following import Following
 from handlers.query import Wanted, check_names, read_switch, read_wanted
 from handlers.socket import Socket
-from handlers.stream import TornadoStream
 from notifier.channels import is_pattern
 from notifier.errors import BadChannel, NotifierError
 from notifier.listener import Joined
 from notifier.notification import Gap, Notification
-from notifier.sink import Sink
+from notifier.sink import Sink, Stream
 from notifier.wire.prepared import Format
 from notifier.wire.raw import RAW, WithoutEcho
 
@@ -43,7 +42,7 @@ class RawSocket(Socket):
             self._without_echo = WithoutEcho()
         await super().get(**kwargs)
 
-    def _make_sink(self, stream: TornadoStream, format: Format) -> Sink:
+    def _make_sink(self, stream: Stream, format: Format) -> Sink:
         return self.node.connections.sink(
             stream,
             format,

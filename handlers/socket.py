@@ -14,11 +14,11 @@ from tornado.websocket import WebSocketHandler
 from handlers import door
 from handlers.policy import Policy
 from handlers.protocol import CONTROL_BYTES, INTERNAL_ERROR, Protocol, adopt
-from handlers.stream import TornadoStream
+from handlers.tls import outlet
 from notifier import logs
 from notifier.errors import BadParameter, Draining, NotifierError, UpgradeRequired
 from notifier.node import Node
-from notifier.sink import Sink
+from notifier.sink import Sink, Stream
 from notifier.wire.prepared import Format
 from notifier.wire.websocket import NATIVE, PING
 
@@ -139,7 +139,7 @@ class Socket(WebSocketHandler):
             raise StreamClosedError  # it left in the middle of the handshake
         stream.set_nodelay(True)
         format = (self._deflated if protocol.deflates else None) or self.format
-        self.sink = protocol.sink = self._make_sink(TornadoStream(stream), format)
+        self.sink = protocol.sink = self._make_sink(outlet(stream), format)
         self.node.connections.add(self)
         logs.event(
             log,
@@ -165,7 +165,7 @@ class Socket(WebSocketHandler):
             name: value for name, value in vars(self).items() if name not in _OF_THE_HANDSHAKE
         }
 
-    def _make_sink(self, stream: TornadoStream, format: Format) -> Sink:
+    def _make_sink(self, stream: Stream, format: Format) -> Sink:
         return self.node.connections.sink(stream, format, transport=self.transport)
 
     # --- the node's Connection ---

@@ -30,13 +30,13 @@ class TornadoStream:
     def unread(self) -> int:
         if self._stream.closed():
             return 0
-        return self.pending() + _unacknowledged(self._stream.socket.fileno())
+        return self.pending() + unacknowledged(self._stream.socket.fileno())
 
     def abort(self) -> None:
         self._stream.close()
 
 
-def _unacknowledged(fd: int) -> int:
+def unacknowledged(fd: int) -> int:
     """Bytes in the kernel's send queue (tcp(7), SIOCOUTQ); 0 where it can't tell."""
     try:
         return int(struct.unpack("i", fcntl.ioctl(fd, termios.TIOCOUTQ, b"\0\0\0\0"))[0])

@@ -32,6 +32,7 @@ class Order(Enum):
     """What a worker is told, as its byte on the line."""
 
     DRAIN = b"d"
+    RELOAD = b"r"
     STOP = b"s"
 
 
@@ -75,9 +76,11 @@ class Lifeline:
             if not words:
                 loop.remove_reader(self._end)
                 logs.event(log, logging.WARNING, "worker.orphaned")
+            if Order.RELOAD.value in words:
+                orders.reload()
             if Order.STOP.value in words:
                 orders.insist()
-            else:
+            elif Order.DRAIN.value in words or not words:
                 orders.drain()
 
         # For an operator who wants this worker replaced; repeating it changes nothing.

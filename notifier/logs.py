@@ -70,6 +70,12 @@ def configure(
     root.addHandler(handler)
     root.setLevel(level.upper())
     logging.captureWarnings(True)
+    logging.getLogger("tornado.general").addFilter(_no_strangers)
+
+
+def _no_strangers(record: logging.LogRecord) -> bool:
+    """Failed handshakes: a warning of each would be anybody's way to fill a log."""
+    return not str(record.msg).startswith("SSL Error on ") or logging.root.level <= logging.DEBUG
 
 
 def escape(text: str) -> str:

@@ -1,11 +1,12 @@
-"""What a server process was told: to leave in good order, or at once."""
+"""What a server process was told: to leave in good order, or at once, or to
+read again what it was given as files."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -14,10 +15,12 @@ class Orders:
     """Set by whoever may give them, waited for by the server.
 
     :ivar asked: to drain, then stop.
+    :param reload: reads again what may be replaced while it runs.
     :ivar insisted: to stop at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reload: Callable[[], None] = lambda: None) -> None:
+        self.reload = reload
         self.asked = asyncio.Event()
         self.insisted = asyncio.Event()
 
@@ -31,7 +34,7 @@ class Orders:
 
 @contextlib.contextmanager
 def by_signals(orders: Orders) -> Iterator[None]:
-    """SIGTERM and SIGINT ask; a second one insists."""
+    """SIGTERM and SIGINT ask; a second one insists. SIGHUP has files read again."""
     loop = asyncio.get_running_loop()
 
     def on_signal() -> None:
@@ -41,8 +44,9 @@ def by_signals(orders: Orders) -> Iterator[None]:
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, on_signal)
+    loop.add_signal_handler(signal.SIGHUP, orders.reload)
     try:
         yield
     finally:
-        for number in _SIGNALS:
+        for number in (*_SIGNALS, signal.SIGHUP):
             loop.remove_signal_handler(number)

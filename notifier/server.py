@@ -26,10 +26,13 @@ from notifier.lifeline import Lifeline
 from notifier.node import Node, wall_clock_ms
 from notifier.orders import Orders, by_signals
 from notifier.supervisor import NoneStarted, Supervisor, cores
+from notifier.tls import CannotLoad, Keypair
 
 log = logging.getLogger("notifier.server")
 
 SWEEP_SECONDS = 1.0
+# How often it is looked whether the certificate was replaced.
+WATCH_SECONDS = 60.0
 # How often it is looked how late the event loop is.
 LAG_SECONDS = 0.1
 # Connections the kernel holds for us while the loop is busy: a reconnect storm's worth.
@@ -74,6 +77,9 @@ class Server:
         )
         # The application itself looks after those who take too long.
         self._http.conn_params.header_timeout = None
+        files = settings.keypair()
+        self._keypair = Keypair(*files) if files else None
+        self._look_at = 0.0
         self._sockets: list[socket.socket] = []
         self._chores: list[asyncio.Task[None]] = []
 
@@ -86,14 +92,20 @@ class Server:
         host = self.settings.host
         if host in ("0.0.0.0", "::", ""):
             host = "127.0.0.1"
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        scheme = "https" if self._keypair else "http"
+        return (
+            f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
+        )
 
     async def start(self) -> None:
         """Listen.
 
         :raises OSError: the address can't be had.
         :raises CannotOpen: nor can the broker.
+        :raises CannotLoad: nor can the certificate.
         """
+        if self._keypair is not None:
+            self._http.ssl_options = self._keypair.load().context
         self._sockets = bind_sockets(
             self.settings.port,
             address=self.settings.host,
@@ -112,6 +124,18 @@ class Server:
         ]
         self._http.add_sockets(self._sockets)
         logs.event(log, logging.INFO, "server.listening", url=self.url)
+
+    def reload(self) -> None:
+        """Read the certificate and its key again, for new connections.
+
+        If they can't be used it goes on with those it has.
+        """
+        if self._keypair is None:
+            return
+        try:
+            self._http.ssl_options = self._keypair.load().context
+        except CannotLoad as error:
+            logs.event(log, logging.ERROR, "tls.not_loaded", reason=error)
 
     async def drain(self) -> None:
         """Refuse who is new, send away who is here, then stop."""
@@ -160,7 +184,17 @@ class Server:
                 # One bad connection must not end everybody's keep-alive.
                 logs.event(log, logging.ERROR, "sweep.failed", exc_info=error)
                 more = False
+            self._watch()
             await asyncio.sleep(0 if more else SWEEP_SECONDS)
+
+    def _watch(self) -> None:
+        """Where nobody tells us of a new certificate."""
+        now = asyncio.get_running_loop().time()
+        if self._keypair is None or now < self._look_at:
+            return
+        self._look_at = now + WATCH_SECONDS
+        if self._keypair.changed():
+            self.reload()
 
     async def _measure_lag(self) -> None:
         """How much later than it should a turn of the loop comes."""
@@ -208,12 +242,12 @@ async def serve(
     """
     allow_files(settings.max_connections)
     server = Server(settings)
-    orders = Orders()
+    orders = Orders(reload=server.reload)
     # Before it says that it listens: who reads that may end it at once.
     with ordered(orders):
         try:
             await server.start()
-        except CannotOpen as error:
+        except (CannotOpen, CannotLoad) as error:
             raise CannotServe(str(error)) from error
         except OSError as error:
             raise cannot_listen(settings, error) from error

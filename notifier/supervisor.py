@@ -107,8 +107,7 @@ class Supervisor:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """Have signals wake the selector. SIGHUP does just that: a closed terminal, or somebody
-        who asks for a new log file, is no reason to send clients away."""
+        """Have signals wake the selector."""
         for end in (self._woken, self._wakeup):
             end.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ, self._signalled)
@@ -239,6 +238,15 @@ class Supervisor:
         for number in self._woken.recv(4096):
             if number in (signal.SIGTERM, signal.SIGINT):
                 self._stop()
+            elif number == signal.SIGHUP:
+                # Also from a terminal that was closed: no reason to send clients away.
+                self._reload()
+
+    def _reload(self) -> None:
+        """Have the workers read again what may be replaced while they run."""
+        logs.event(log, logging.INFO, "supervisor.reloading", workers=len(self._workers()))
+        for worker in self._workers():
+            worker.order(Order.RELOAD)
 
     def _stop(self) -> None:
         """Have the workers drain; at the second time, stop."""

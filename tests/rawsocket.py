@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -22,9 +23,10 @@ from notifier.brokers.alone import Alone
 from notifier.config import Settings
 from notifier.node import Node, wall_clock_ms
 from notifier.notification import Notification
+from notifier.tls import Keypair
 from tests.account import Account, RecordingBroker
 from tests.frames import CLOSE, PING, PONG, Frame, client_frame
-from tests.handlers.serving import UNHURRIED, RawSocket, open_stream
+from tests.handlers.serving import CERTIFICATE, UNHURRIED, RawSocket, open_stream
 
 # Far above what anything here takes on a slow machine: who waits longer waits for nothing.
 PATIENCE = 60.0
@@ -44,10 +46,14 @@ class Closable(Protocol):
 class Service:
     """A node behind a listening socket, with a broker that keeps account."""
 
-    def __init__(self, node: Node, broker: RecordingBroker, port: int) -> None:
+    def __init__(
+        self, node: Node, broker: RecordingBroker, port: int, tls: ssl.SSLContext | None
+    ) -> None:
         self.node = node
         self.broker = broker
         self.port = port
+        # Whom clients trust, where TLS is spoken.
+        self.tls = tls
         # Those that are hung up on at the end.
         self.clients: list[Closable] = []
 
@@ -57,7 +63,9 @@ class Service:
 
 
 @asynccontextmanager
-async def serving(*, send_buffer: int | None = None, **settings: Any) -> AsyncIterator[Service]:
+async def serving(
+    *, send_buffer: int | None = None, tls: bool = False, **settings: Any
+) -> AsyncIterator[Service]:
     """Serve on a free port; ``send_buffer`` is the kernel's for each accepted socket.
 
     WebSockets that offer to are compressed.
@@ -73,7 +81,10 @@ async def serving(*, send_buffer: int | None = None, **settings: Any) -> AsyncIt
         now_ms=wall_clock_ms,
     )
     node = Node(chosen, broker, Alone(), namespaces)
-    server = HTTPServer(application(node, static_path()))
+    server = HTTPServer(
+        application(node, static_path()),
+        ssl_options=Keypair(CERTIFICATE, CERTIFICATE).load().context if tls else None,
+    )
     listener, port = bind_unused_port()
     listener.listen(1024)
     if send_buffer is not None:
@@ -87,7 +98,8 @@ async def serving(*, send_buffer: int | None = None, **settings: Any) -> AsyncIt
             await asyncio.sleep(0.05)
 
     sweeping = asyncio.create_task(sweep())
-    service = Service(node, broker, port)
+    trust = ssl.create_default_context(cafile=CERTIFICATE) if tls else None
+    service = Service(node, broker, port, trust)
     try:
         yield service
     finally:
@@ -122,7 +134,10 @@ class AccountedSocket(RawSocket):
     async def connect(
         cls, service: Service, path: str = "/ws", *, receive_buffer: int | None = None
     ) -> Self:
-        client = cls(service, *await open_stream(service.port, receive_buffer=receive_buffer))
+        client = cls(
+            service,
+            *await open_stream(service.port, receive_buffer=receive_buffer, tls=service.tls),
+        )
         service.clients.append(client)
         answer = await client.upgrade(path)
         assert answer.status == 101, answer

@@ -34,7 +34,7 @@ def tell(line: str) -> None:
 
 
 async def attend(line: Lifeline, leave: Callable[[Orders], asyncio.Task[None]]) -> None:
-    orders = Orders()
+    orders = Orders(reload=lambda: said(line, "reloaded"))
     with line.attended(orders):
         line.listening(URL)
         await orders.asked.wait()

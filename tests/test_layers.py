@@ -31,7 +31,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     # 5
     frozenset({"handlers"}),
     # 6: what puts it together
-    frozenset({"server", "supervisor", "cli", "__main__"}) | {"collector", "lifeline", "orders", "worker"},
+    frozenset({"server", "supervisor", "cli", "__main__"})
+    | {"collector", "lifeline", "orders", "tls", "worker"},
 )
 PURE_FLOOR = 1
 IMPURE = {"asyncio", "tornado", "redis", "time", "os", "sys", "socket", "select", "threading"}

@@ -256,7 +256,18 @@ def test_order_reaches_a_worker_that_is_still_starting(supervise: Supervise) -> 
     assert len(running.events("drained")) == 2
 
 
-def test_hangup_changes_nothing(supervise: Supervise) -> None:
+def test_hangup_has_every_worker_read_its_files_again_once(supervise: Supervise) -> None:
+    running = supervise("faithful", "2")
+    running.until_ready()
+    running.signal_all(signal.SIGHUP)  # a worker itself takes no notice
+    running.until(lambda: len(running.events("reloaded")) == 2)
+    running.signal(signal.SIGTERM)
+    assert running.exit_code() == 0
+    assert len(running.events("reloaded")) == 2
+    assert len(running.events("drained")) == 2
+
+
+def test_hangup_sends_nobody_away(supervise: Supervise) -> None:
     running = supervise("faithful", "2")
     running.until_ready()
     running.signal_all(signal.SIGHUP)

@@ -72,10 +72,13 @@ async def live(
     return client
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_no_byte_is_out_of_place_however_little_the_sockets_take(seed: int) -> None:
+async def test_no_byte_is_out_of_place_however_little_the_sockets_take(
+    seed: int, tls: bool
+) -> None:
     # Rings and history so small that slow readers fall off both.
-    async with serving(send_buffer=1, feed_size=20, history_size=60) as service:
+    async with serving(send_buffer=1, tls=tls, feed_size=20, history_size=60) as service:
         produced = asyncio.Event()
 
         async def produce_all() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import ssl
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from notifier.client import Client
 
 DEFAULT_URL = "http://127.0.0.1:8888"
+_TRUST = "notifier.trust"
 EXIT_CODES = (
     "Exit codes: 0 done; 1 the server refused; 2 the command line is wrong; 3 no connection to "
     "the server; 130 stopped by Ctrl-C."
@@ -28,7 +30,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def with_url(function: F) -> F:
-    """Give a command ``--url``."""
+    """Give a command ``--url``, and ``--ca-file``, which is heeded by :func:`trust`."""
+    function = click.option(
+        "--ca-file",
+        metavar="FILE",
+        envvar="NOTIFIER_CA_FILE",
+        show_envvar=True,
+        expose_value=False,
+        callback=_trust_file,
+        help="PEM file of the certificates to trust, in place of the usual ones.",
+    )(function)
     return click.option(
         "--url",
         envvar="NOTIFIER_URL",
@@ -37,6 +48,24 @@ def with_url(function: F) -> F:
         show_envvar=True,
         help="The server.",
     )(function)
+
+
+def _trust_file(context: click.Context, _: click.Parameter, file: str | None) -> None:
+    if not file:
+        return
+    try:
+        context.meta[_TRUST] = ssl.create_default_context(cafile=file)
+    except ssl.SSLError:
+        raise click.BadParameter(f"there is no certificate in {file}") from None
+    except OSError as error:
+        raise click.BadParameter(f"{file} can't be read: {error.strerror or error}") from None
+
+
+def trust() -> ssl.SSLContext | None:
+    """What ``--ca-file`` of the command under way said; ``None``: the usual certificates, which
+    ``SSL_CERT_FILE`` may name."""
+    made: ssl.SSLContext | None = click.get_current_context().meta.get(_TRUST)
+    return made
 
 
 def ask(url: str, work: Callable[[Client], Coroutine[Any, Any, None]], **options: Any) -> None:
@@ -51,7 +80,7 @@ def ask(url: str, work: Callable[[Client], Coroutine[Any, Any, None]], **options
     # What it warns of, we tell in our own words.
     logging.getLogger("tornado.general").setLevel(logging.CRITICAL)
     try:
-        client = notifier.client.connect(url, **options)
+        client = notifier.client.connect(url, tls=trust(), **options)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None
 

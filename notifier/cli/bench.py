@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from notifier.cli.asking import DEFAULT_URL, EXIT_CODES, with_url
+from notifier.cli.asking import DEFAULT_URL, EXIT_CODES, trust, with_url
 from notifier.cli.command import Command
 from notifier.cli.terminal import Exit, fail, say, say_table
 from notifier.logs import escape
@@ -88,7 +88,7 @@ def command(sockets: int, seconds: float, rate: float, size: int, url: str, as_j
     found: dict[str, Any] = {"url": str(address), "sockets": sockets, "bytes": size}
     channel = f"bench:{secrets.token_hex(8)}"
     try:
-        with progress, Load(address, channel, size=size) as load:
+        with progress, Load(address, channel, size=size, tls=trust()) as load:
 
             def part(name: str, total: float) -> Any:
                 task = progress.add_task(name, total=total)

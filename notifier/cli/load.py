@@ -261,7 +261,9 @@ class Load:
     Use as a context manager; what it published is deleted at its end.
     """
 
-    def __init__(self, address: Address, channel: str, *, size: int) -> None:
+    def __init__(
+        self, address: Address, channel: str, *, size: int, tls: ssl.SSLContext | None = None
+    ) -> None:
         parts = urlsplit(address.page())
         self.channel = channel
         self.size = size
@@ -274,7 +276,9 @@ class Load:
         self.delivered = 0
         self.last = 0.0
         self.latencies: list[float] = []
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._tls = None
+        if parts.scheme == "https":
+            self._tls = tls or ssl.create_default_context()
         self._name = parts.hostname or ""
         self._port = parts.port or (443 if self._tls else 80)
         self._readers: list[_Reader] = []

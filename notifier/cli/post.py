@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
@@ -29,15 +30,22 @@ class Answer:
             return None
 
 
-def post_json(url: str, path: str, *, body: object, timeout: float) -> Answer:
+def post_json(
+    url: str, path: str, *, body: object, timeout: float, tls: ssl.SSLContext | None = None
+) -> Answer:
     """Post ``body`` to ``path`` below ``url``, which may have a path of its own.
 
+    :param tls: instead of the usual trust in certificates.
     :raises ValueError: if ``url`` is none.
     :raises Unreachable: if no whole answer came.
     """
     parts, port = _split(url)
-    connection_class = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    connection = connection_class(parts.hostname or "", port, timeout=timeout)
+    host = parts.hostname or ""
+    connection = (
+        HTTPSConnection(host, port, timeout=timeout, context=tls)
+        if parts.scheme == "https"
+        else HTTPConnection(host, port, timeout=timeout)
+    )
     try:
         connection.request(
             "POST",

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from notifier.cli.asking import DEFAULT_URL, refusal_details, with_url
+from notifier.cli.asking import DEFAULT_URL, refusal_details, trust, with_url
 from notifier.cli.command import Command
 from notifier.cli.post import Answer, Unreachable, post_json
 from notifier.cli.terminal import Exit, fail, say
@@ -111,7 +111,7 @@ def command(
         )
 
     try:
-        answer = post_json(url, "/notify", body=body, timeout=timeout)
+        answer = post_json(url, "/notify", body=body, timeout=timeout, tls=trust())
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None
     except Unreachable as error:

@@ -7,6 +7,7 @@ environment, that over the file, that over the default.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -27,6 +28,7 @@ from notifier.config.values import (
     FilePath,
     HostNames,
     NamespaceName,
+    Networks,
     Origins,
     Size,
     Who,
@@ -76,6 +78,31 @@ class Settings(BaseSettings):
     )
     allowed_origins: Origins = _setting(
         "Network", (), "Origins of other sites whose pages may use this server."
+    )
+
+    trusted_proxies: Networks = _setting(
+        "Network",
+        (),
+        "Addresses and networks (10.0.0.0/8) of proxies whose X-Forwarded-For and "
+        "X-Forwarded-Proto are believed; from others these headers are ignored.",
+    )
+
+    tls_cert: str = _setting(
+        "TLS",
+        "",
+        "PEM file of the certificate, and of those between it and its root: HTTPS is served, and "
+        "no HTTP. It is read again on SIGHUP, and when it changes.",
+    )
+    tls_key: str = _setting(
+        "TLS", "", "PEM file of the certificate's key, not encrypted; may be the same file."
+    )
+    hsts_max_age: Duration = _setting(
+        "TLS",
+        0.0,
+        "How long browsers use HTTPS alone for this host name, on every port, after each answer "
+        "over HTTPS (Strict-Transport-Security); 0 does not tell them to.",
+        ge=0,
+        le=2 * 366 * _DAY,
     )
 
     broker: BrokerURL = _setting(
@@ -332,6 +359,13 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("tls_key")
+    @classmethod
+    def _both_or_none(cls, key: str, info: ValidationInfo) -> str:
+        if bool(key) != bool(info.data.get("tls_cert")):
+            raise ValueError("tls_cert and tls_key go together: set both or none")
+        return key
+
     @field_validator("broker")
     @classmethod
     def _known_broker(cls, url: str) -> str:
@@ -365,6 +399,10 @@ class Settings(BaseSettings):
     @classmethod
     def _shared_broker(cls, workers: int, info: ValidationInfo) -> int:
         return brokerurl.check_workers(workers, broker=info.data.get("broker", ""))
+
+    def keypair(self) -> tuple[Path, Path] | None:
+        """The files of certificate and key, where TLS is served."""
+        return (Path(self.tls_cert), Path(self.tls_key)) if self.tls_cert else None
 
     def channel_namespaces(self) -> Namespaces:
         """The namespaces, each with what it does not set itself taken from the node."""

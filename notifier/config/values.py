@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
@@ -84,6 +85,15 @@ def _origin(origin: str) -> str:
     return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, usual) else "")
 
 
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError as error:
+        raise ValueError(
+            f"{text!r} is no address and no network such as 10.0.0.0/8 ({error})"
+        ) from None
+
+
 def _table(value: object) -> object:
     """A table; text is JSON."""
     if not isinstance(value, str):
@@ -132,6 +142,7 @@ Duration = Annotated[float, DURATION]
 Size = Annotated[int, SIZE]
 Workers = Annotated[int, AUTO]
 HostNames = Annotated[tuple[Annotated[str, AfterValidator(_host_name)], ...], _LIST]
+Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], _LIST]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], _LIST]
 NamespaceName = Annotated[str, AfterValidator(_namespace_name)]
 FROM_JSON = BeforeValidator(_table)

@@ -194,6 +194,7 @@ def test_every_setting_is_read_from_the_environment(monkeypatch: pytest.MonkeyPa
         "who_may_subscribe": "authenticated",
         "who_may_read_history": "owner",
         "who_may_see_presence": "public",
+        "trusted_proxies": "10.0.0.0/8, ::1",
     }
     for key in Settings.model_fields:
         monkeypatch.setenv(variable_name(key), texts.get(key, "3"))
@@ -203,6 +204,7 @@ def test_every_setting_is_read_from_the_environment(monkeypatch: pytest.MonkeyPa
     assert settings.allowed_hosts == ("a.example", "b.example")
     assert settings.allowed_origins == ("https://a.example", "http://[::1]:8080")
     assert settings.max_header_bytes == 2048
+    assert settings.trusted_proxies == ("10.0.0.0/8", "::1/128")
     assert settings.ping_interval == 3.0
     assert settings.namespaces["audit"].history_ttl == 60.0
     assert settings.presence is True
@@ -263,3 +265,15 @@ def test_unknown_variable_is_remarked_with_the_nearest(monkeypatch: pytest.Monke
         "NOTIFIER_PROT": "NOTIFIER_PORT",
         "NOTIFIER_WHATEVER_ELSE": None,
     }
+
+
+@pytest.mark.parametrize("one", ["tls_cert", "tls_key"])
+def test_certificate_and_key_go_together(one: str) -> None:
+    with pytest.raises(SettingsError, match="set both or none"):
+        load({one: "x.pem"})
+
+
+@pytest.mark.parametrize("network", ["proxy.example", "10.0.0.1/8", "*", "10.0.0.0/33"])
+def test_what_is_no_network_is_refused(network: str) -> None:
+    with pytest.raises(SettingsError, match="no network such as"):
+        load({"trusted_proxies": network})

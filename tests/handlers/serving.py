@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -20,6 +21,8 @@ from notifier.server import Server
 from tests.frames import CLOSE, PING, TEXT, Frame, FrameParser, client_frame
 
 CHECKOUT = Path(__file__).parent.parent.parent
+# For localhost, signed by itself, with its key; made for these tests.
+CERTIFICATE = CHECKOUT / "tests" / "client" / "localhost.pem"
 # A deadlock, not slowness: far above what anything here takes on a slow machine.
 PATIENCE = 60.0
 # What gives up by itself takes longer: what a test waits for has come about for its own reason.
@@ -150,12 +153,13 @@ class Wire:
 
 
 async def open_stream(
-    port: int, *, receive_buffer: int | None = None
+    port: int, *, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect.
 
     :param receive_buffer: bytes that the kernel takes while nobody reads; about twice as many
         more wait in the reader.
+    :param tls: whom to trust, where the server speaks it.
     """
     connection = socket.socket()
     if receive_buffer is not None:
@@ -167,12 +171,19 @@ async def open_stream(
         connection.close()
         raise
     limit = 1 << 16 if receive_buffer is None else receive_buffer
-    return await asyncio.open_connection(sock=connection, limit=limit)
+    if tls is None:
+        return await asyncio.open_connection(sock=connection, limit=limit)
+    reader, writer = await asyncio.open_connection(
+        sock=connection, limit=limit, ssl=tls, server_hostname="localhost"
+    )
+    # Else another 256 KiB would wait in asyncio's TLS.
+    writer.transport.set_read_buffer_limits(limit)  # type: ignore[attr-defined]
+    return reader, writer
 
 
 @asynccontextmanager
-async def wire_to(port: int) -> AsyncIterator[Wire]:
-    reader, writer = await open_stream(port)
+async def wire_to(port: int, tls: ssl.SSLContext | None = None) -> AsyncIterator[Wire]:
+    reader, writer = await open_stream(port, tls=tls)
     wire = Wire(reader, writer)
     try:
         yield wire
@@ -200,12 +211,13 @@ async def request(
     *,
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Answer:
     """One request on a connection of its own; nothing is added but Host and Content-Length."""
     all_headers = dict(headers or {})
     if body is not None and "Transfer-Encoding" not in all_headers:
         all_headers.setdefault("Content-Length", str(len(body)))
-    async with wire_to(port) as wire:
+    async with wire_to(port, tls) as wire:
         await wire.send(head(method, path, all_headers) + (body or b""))
         return await wire.answer(method)
 

@@ -18,7 +18,8 @@ import tornado.web
 from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import parse_multipart_form_data
-from tornado.iostream import IOStream, StreamClosedError
+from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+from tornado.tcpserver import TCPServer
 from tornado.web import Application, RequestHandler, StaticFileHandler
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13, _WebSocketParams
 
@@ -325,3 +326,19 @@ async def test_an_empty_write_is_done_when_everything_before_it_is(
     far.close()
     with pytest.raises(StreamClosedError):
         await last
+
+
+async def test_a_tls_stream_has_what_its_outlet_looks_at() -> None:
+    """``handlers/tls.py`` tells the begun record apart by these."""
+    stream = SSLIOStream(socket.socket())
+    try:
+        for name in ("_write_buffer", "_total_write_index", "_total_write_done_index"):
+            assert hasattr(stream, name), f"{CHANGED}IOStream.{name} is gone"
+    finally:
+        stream.close()
+
+
+def test_a_server_looks_at_its_tls_context_at_each_connection() -> None:
+    """``server.py`` replaces it when the certificate is renewed."""
+    source = inspect.getsource(TCPServer._handle_connection)
+    assert "self.ssl_options" in source, f"{CHANGED}TCPServer.ssl_options"
