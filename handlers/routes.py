@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from tornado.escape import url_unescape
 from tornado.http1connection import HTTP1ServerConnection
 from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerRequest
 from tornado.routing import URLSpec
-from tornado.web import Application, RequestHandler, url
+from tornado.web import Application, OutputTransform, RequestHandler, url
 
 import notifier
 from handlers import door
@@ -20,6 +21,7 @@ from handlers.channels import Channel, ChannelList
 from handlers.connections import OneConnection, OneSubscription
 from handlers.echo import Echo
 from handlers.events import Events
+from handlers.forwarded import Proxies
 from handlers.health import Live, Ready
 from handlers.history import ChannelHistory
 from handlers.linestream import LineStream
@@ -33,6 +35,7 @@ from handlers.presence import ChannelPresence
 from handlers.raw import RawSocket
 from handlers.sharing import Sharing
 from handlers.static import Static
+from handlers.strict import StrictTransport
 from notifier.metrics import Metrics
 from notifier.node import Node
 from notifier.wire.deflate import deflating
@@ -78,8 +81,13 @@ def application(node: Node, static: Path) -> Application:
         (r"/health/live", Live, OURS, {}),
         (r"/health/ready", Ready, OURS, {}),
     ]
-    allowed = node.settings.allowed_origins
-    return _Application(
+    allowed, proxies = node.settings.allowed_origins, node.settings.trusted_proxies
+    transforms: list[Callable[[HTTPServerRequest], OutputTransform]] = [
+        partial(Sharing, allowed=allowed)
+    ]
+    if seconds := int(node.settings.hsts_max_age):
+        transforms.append(partial(StrictTransport, seconds=seconds))
+    made = _Application(
         [
             url(path, handler, {"node": node, "policy": policy, **more})
             for path, handler, policy, more in table
@@ -89,8 +97,10 @@ def application(node: Node, static: Path) -> Application:
         default_handler_args={"node": node, "policy": OURS},
         log_function=door.log_request,
         # Tornado takes whatever makes one of a request.
-        transforms=[partial(Sharing, allowed=allowed)] if allowed else [],
+        transforms=transforms,  # type: ignore[arg-type]
     )
+    made.resolve = Proxies(proxies).resolve if proxies else None
+    return made
 
 
 class _Application(Application):
@@ -98,7 +108,11 @@ class _Application(Application):
 
     Before it reads the body: handlers of WebSockets and files can't do it themselves, they get a
     request when it is whole.
+
+    :ivar resolve: finds out who asks, where proxies are trusted; before all else.
     """
+
+    resolve: Callable[[HTTPServerRequest], None] | None = None
 
     def __init__(self, routes: list[URLSpec], *, patience: Patience, **settings: Any) -> None:
         super().__init__(routes, **settings)
@@ -125,6 +139,8 @@ class _Application(Application):
         self._patience.closed(server_conn)
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
+        if self.resolve is not None:
+            self.resolve(request)
         for route in self._routes.get(_first_part(request.path), ()):
             if found := route.regex.match(request.path):
                 path_args = [url_unescape(part, None, plus=False) for part in found.groups()]
