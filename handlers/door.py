@@ -38,6 +38,11 @@ CONTENT_SECURITY_POLICY = (
     "frame-ancestors 'none'"
 )
 
+# What a page of ours may not be given, even if it asked.
+PERMISSIONS_POLICY = (
+    "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"
+)
+
 
 def admit(request: HTTPServerRequest, settings: Settings, policy: Policy) -> None:
     """Let the request in.
@@ -141,6 +146,9 @@ def part(handler: RequestHandler) -> None:
 def set_default_headers(handler: RequestHandler) -> None:
     handler.clear_header("Server")
     handler.set_header("X-Content-Type-Options", "nosniff")
+    # Other sites' pages can't have it as an image or script either; handlers/sharing.py lets the
+    # allowed ones.
+    handler.set_header("Cross-Origin-Resource-Policy", "same-origin")
 
 
 def default_headers() -> HTTPHeaders:

@@ -30,6 +30,8 @@ class Page(Echo):
         self.set_header("Cache-Control", "no-cache")
         self.set_header("Content-Security-Policy", door.CONTENT_SECURITY_POLICY)
         self.set_header("Referrer-Policy", "no-referrer")
+        self.set_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.set_header("Permissions-Policy", door.PERMISSIONS_POLICY)
         self.finish(self._index.read_bytes())
 
     async def head(self, *args: Any, **kwargs: Any) -> None:

@@ -33,6 +33,7 @@ class Sharing(OutputTransform):
     def _share(self, headers: HTTPHeaders) -> None:
         headers["Access-Control-Allow-Origin"] = self._origin
         headers["Access-Control-Expose-Headers"] = "*"
+        headers["Cross-Origin-Resource-Policy"] = "cross-origin"
         if self._preflight:
             headers["Access-Control-Allow-Methods"] = headers.get("Allow", "")
             # The star alone does not cover Authorization.
