@@ -143,19 +143,25 @@ def part(handler: RequestHandler) -> None:
     handler.set_header("Connection", "close")
 
 
+# Other sites' pages can't have it as an image or script either; handlers/sharing.py lets the
+# allowed ones.
+_ON_EVERY_ANSWER = {
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
 def set_default_headers(handler: RequestHandler) -> None:
+    """On a handler whose headers Tornado has made."""
     handler.clear_header("Server")
-    handler.set_header("X-Content-Type-Options", "nosniff")
-    # Other sites' pages can't have it as an image or script either; handlers/sharing.py lets the
-    # allowed ones.
-    handler.set_header("Cross-Origin-Resource-Policy", "same-origin")
+    for name, value in _ON_EVERY_ANSWER.items():
+        handler.set_header(name, value)
 
 
 def default_headers() -> HTTPHeaders:
     """What every answer of a :class:`~handlers.base.Handler` has."""
-    headers = HTTPHeaders()
+    headers = HTTPHeaders(_ON_EVERY_ANSWER)
     headers["Date"] = _date(int(time.time()))
-    headers["X-Content-Type-Options"] = "nosniff"
     return headers
 
 

@@ -82,9 +82,10 @@ def application(node: Node, static: Path) -> Application:
         (r"/health/ready", Ready, OURS, {}),
     ]
     allowed, proxies = node.settings.allowed_origins, node.settings.trusted_proxies
-    transforms: list[Callable[[HTTPServerRequest], OutputTransform]] = [
-        partial(Sharing, allowed=allowed)
-    ]
+    # Tornado takes whatever makes one of a request.
+    transforms: list[Callable[[HTTPServerRequest], OutputTransform]] = []
+    if allowed:
+        transforms.append(partial(Sharing, allowed=allowed))
     if seconds := int(node.settings.hsts_max_age):
         transforms.append(partial(StrictTransport, seconds=seconds))
     made = _Application(
@@ -96,8 +97,7 @@ def application(node: Node, static: Path) -> Application:
         default_handler_class=NotFound,
         default_handler_args={"node": node, "policy": OURS},
         log_function=door.log_request,
-        # Tornado takes whatever makes one of a request.
-        transforms=transforms,  # type: ignore[arg-type]
+        transforms=transforms,
     )
     made.resolve = Proxies(proxies).resolve if proxies else None
     return made

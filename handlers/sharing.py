@@ -12,19 +12,18 @@ class Sharing(OutputTransform):
     """The door lets such a page ask; without these headers its browser keeps the answer from it.
 
     Errors are shared too, and streams, so this looks at every answer that is on its way out. No
-    credentials are: a browser has none for us.
+    credentials are: a browser has none for us. Where no site is allowed, there is none of this.
     """
 
     def __init__(self, request: HTTPServerRequest, *, allowed: tuple[str, ...]) -> None:
         self._preflight = request.method == "OPTIONS"
         self._origin = request.headers.get("Origin", "")
         self._shared = self._origin.lower() in allowed
-        self._varies = bool(allowed)
 
     def transform_first_chunk(
         self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
     ) -> tuple[int, HTTPHeaders, bytes]:
-        if status_code != 101 and self._varies:
+        if status_code != 101:
             headers.add("Vary", "Origin")
             if self._shared:
                 self._share(headers)
