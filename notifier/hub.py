@@ -24,11 +24,10 @@ from notifier.tail import Start
 
 # Seconds of one turn for passes, and as many for catching up: a pass over very many sockets is
 # sliced. A slice is short, since a request takes about eight turns of the loop, and each waits for
-# one. Where others hold the loop for longer a slice is SHARE times what they took since the last,
-# up to MAX_SLICE_SECONDS: who publishes without end must not starve those who listen (ADR 0010).
+# one. Where others have held the loop for longer since the last, it is long: who publishes without
+# end must not starve those who listen (ADR 0010).
 SLICE_SECONDS = 0.001
-SHARE = 8
-MAX_SLICE_SECONDS = 0.008
+LONG_SLICE_SECONDS = 0.008
 
 
 class Hub:
@@ -202,8 +201,8 @@ class Hub:
         """Seconds for passes in this turn, and as many for catching up."""
         if self._left_off is None:
             return SLICE_SECONDS
-        others = self._clock() - self._left_off
-        return min(max(SHARE * others, SLICE_SECONDS), MAX_SLICE_SECONDS)
+        others_seconds = self._clock() - self._left_off
+        return LONG_SLICE_SECONDS if others_seconds > SLICE_SECONDS else SLICE_SECONDS
 
     def _flush(self, deadline: float) -> None:
         dirty, clock = self._dirty, self._clock
