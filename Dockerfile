@@ -3,7 +3,7 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 COPY . .
 RUN python -m venv --without-pip /app \
-    && pip --python /app/bin/python install --no-cache-dir .
+    && pip --python /app/bin/python install --no-cache-dir '.[jwt]'
 
 FROM python:3.13-slim
 COPY --from=build /app /app

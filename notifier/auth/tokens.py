@@ -1,0 +1,265 @@
+"""Tokens: a listener's JWT (RFC 7519), and what it says.
+
+PyJWT's algorithms verify the signature. The rest of its ``decode`` is not used: it reads the clock
+itself, takes the last of two claims of one name, and parses JSON of any depth.
+
+What a token is refused for is told. Before the signature is verified that is its form alone, which
+its bearer can see; after it, what its issuer wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import urlsafe_b64decode
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard
+
+from notifier.auth.identity import Identity
+from notifier.auth.keyset import MAX_KID_BYTES, Keyset
+from notifier.auth.reach import Reach
+from notifier.auth.revocations import MAX_TOKEN_ID_BYTES, Revocations
+from notifier.auth.scopes import Scope
+from notifier.errors import BadChannel, BadCredential, BadJSON, ExpiredCredential
+from notifier.jsontext import parse_json
+
+MAX_TOKEN_BYTES = 8192
+MAX_HEADER_BYTES = 1024
+MAX_SUBJECT_BYTES = 200
+MAX_INFO_BYTES = 1024
+MAX_CHANNELS = 100
+LEEWAY_SECONDS = 30.0  # by which the issuer's clock may be ahead of ours
+_LATEST = 253402300800.0  # the year 10000, which no calendar here can write
+_PART = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token whose form is good, and nothing else known of it. Made by :meth:`parse`.
+
+    :param algorithm: what its header says; it decides nothing.
+    :param kid: the key it means.
+    """
+
+    algorithm: str
+    kid: str | None
+    _signed: bytes = field(repr=False)
+    _payload: bytes = field(repr=False)
+    _signature: bytes = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Token:
+        """:raises BadCredential: it is no signed token, or too long."""
+        # Characters are bytes here: others than ASCII are none of the alphabet.
+        if len(text) > MAX_TOKEN_BYTES:
+            raise BadCredential(f"This token is longer than {MAX_TOKEN_BYTES} bytes.")
+        parts = text.split(".", 3)
+        if len(parts) != 3 or not all(map(_PART.fullmatch, parts)):
+            raise BadCredential("This is no token: three parts in base64url make one.")
+        if len(parts[0]) > MAX_HEADER_BYTES:
+            raise BadCredential(f"This token's header is longer than {MAX_HEADER_BYTES} bytes.")
+        header = _object(_decoded(parts[0]), "header")
+        algorithm, kid = header.get("alg"), header.get("kid")
+        if not isinstance(algorithm, str):
+            raise BadCredential("This token's header names no algorithm.")
+        if algorithm.lower() == "none":
+            raise BadCredential("This token is not signed.")
+        # RFC 7515 §4.1.11: what is critical must be understood, and we understand nothing more.
+        # b64 changes what is signed (RFC 7797).
+        if "crit" in header or "b64" in header:
+            raise BadCredential("This token's header has an extension that is not known here.")
+        if kid is not None and not _is_text(kid, MAX_KID_BYTES):
+            raise BadCredential(f"This token's kid is no string of at most {MAX_KID_BYTES} bytes.")
+        signed = text.rpartition(".")[0].encode()
+        return cls(algorithm, kid, signed, _decoded(parts[1]), _decoded(parts[2]))
+
+    def claims(self, keys: Keyset) -> dict[str, Any]:
+        """What it says, when one of the keys verifies it.
+
+        :raises BadCredential: none does, or it says it in no good form.
+        """
+        candidates = keys.candidates(self.algorithm, self.kid)
+        if not candidates:
+            raise BadCredential("No key of this server fits this token.")
+        fitting = [key for key in candidates if key.is_named(self.algorithm)]
+        if not fitting:
+            raise BadCredential("This token's algorithm is not that of its key.")
+        if not any(key.verifies(self._signed, self._signature) for key in fitting):
+            raise BadCredential("This token's signature is not good.")
+        return self.unverified_claims()
+
+    def unverified_claims(self) -> dict[str, Any]:
+        """What it says, whoever wrote it: to be shown, never to be believed.
+
+        :raises BadCredential: it says it in no good form.
+        """
+        return _object(self._payload, "payload")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRules:
+    """What this server asks of a token besides a good signature.
+
+    :param audience: whom it must be for; without one, tokens that are for somebody are refused
+        (RFC 7519 §4.1.3), since they are for somebody else.
+    :param issuer: who must have written it.
+    """
+
+    audience: str | None = None
+    issuer: str | None = None
+
+    def identify(
+        self, token: Token, keys: Keyset, now: float, revocations: Revocations | None = None
+    ) -> Identity:
+        """Who has this token.
+
+        :param now: seconds since 1970.
+        :raises BadCredential: it is not good here; the sentence says why.
+        :raises ExpiredCredential: it was.
+        """
+        claims = token.claims(keys)
+        expires_at = self.check(claims, now)
+        identity = identity_of(claims, expires_at)
+        token_id = identity.token_id
+        if revocations and token_id is not None and revocations.is_revoked(token_id, now):
+            raise BadCredential("This token was revoked.")
+        return identity
+
+    def check(self, claims: dict[str, Any], now: float) -> float:
+        """When it expires, in seconds since 1970, if it is for us and now.
+
+        :raises BadCredential: it is not good here.
+        :raises ExpiredCredential: it was.
+        """
+        expires_at = _moment(claims, "exp")
+        if expires_at is None:
+            raise BadCredential("This token has no exp: it would be good for ever.")
+        for claim in ("nbf", "iat"):
+            since = _moment(claims, claim)
+            if since is not None and since > now + LEEWAY_SECONDS:
+                raise BadCredential(f"This token is not good yet ({claim}).")
+        self._check_parties(claims)
+        if now >= expires_at:
+            raise ExpiredCredential("This token has expired; get a new one.")
+        return expires_at
+
+    def _check_parties(self, claims: dict[str, Any]) -> None:
+        audience = claims.get("aud")
+        audiences = audience if isinstance(audience, list) else [audience]
+        if self.audience is None:
+            if audience is not None:
+                raise BadCredential(
+                    "This token is for somebody (aud), and the setting token_audience does not say "
+                    "that it is us."
+                )
+        elif self.audience not in audiences:
+            raise BadCredential("This token is not for this server (aud).")
+        if self.issuer is not None and claims.get("iss") != self.issuer:
+            raise BadCredential("This token is not by who may issue them (iss).")
+
+
+def identity_of(claims: dict[str, Any], expires_at: float) -> Identity:
+    """Whom the claims speak of, and what they grant.
+
+    :raises BadCredential: a claim breaks its rule.
+    """
+    subject, token_id = claims.get("sub"), claims.get("jti")
+    if not _is_text(subject, MAX_SUBJECT_BYTES):
+        raise BadCredential(f"This token's sub is no string of 1 to {MAX_SUBJECT_BYTES} bytes.")
+    if token_id is not None and not _is_text(token_id, MAX_TOKEN_ID_BYTES):
+        raise BadCredential(f"This token's jti is no string of 1 to {MAX_TOKEN_ID_BYTES} bytes.")
+    return Identity(
+        "token",
+        subject,
+        dict(_grants(claims)),
+        expires_at=expires_at,
+        token_id=token_id,
+        info=_info(claims),
+    )
+
+
+def _grants(claims: dict[str, Any]) -> Iterator[tuple[Scope, Reach]]:
+    channels = _reach(claims, "channels")
+    if channels:
+        for scope in (Scope.SUBSCRIBE, Scope.HISTORY, Scope.PRESENCE):
+            yield scope, channels
+    match claims.get("publish"):
+        case None | False:
+            return
+        case True:
+            publish = channels
+        case _:
+            publish = _reach(claims, "publish")
+    if publish:
+        yield Scope.PUBLISH, publish
+
+
+def _reach(claims: dict[str, Any], claim: str) -> Reach:
+    channels = claims.get(claim)
+    if channels is None:
+        return Reach()
+    if not isinstance(channels, list):
+        raise BadCredential(f"This token's {claim} is no list of names and patterns.")
+    if len(channels) > MAX_CHANNELS:
+        raise BadCredential(f"This token's {claim} are more than {MAX_CHANNELS}.")
+    try:
+        return Reach.of(channels)
+    except BadChannel as error:
+        raise BadCredential(f"This token's {claim}: {error.message}") from None
+
+
+def _info(claims: dict[str, Any]) -> bytes | None:
+    if claims.get("info") is None:
+        return None
+    try:
+        info = json.dumps(
+            claims["info"], ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        )
+    except ValueError:  # a number that became infinite
+        raise BadCredential("This token's info is not JSON.") from None
+    if len(encoded := info.encode()) > MAX_INFO_BYTES:
+        raise BadCredential(f"This token's info is longer than {MAX_INFO_BYTES} bytes.")
+    return encoded
+
+
+def _moment(claims: dict[str, Any], claim: str) -> float | None:
+    value = claims.get(claim)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LATEST:
+        raise BadCredential(f"This token's {claim} is no time in seconds since 1970.")
+    return float(value)
+
+
+def _is_text(value: object, most_bytes: int) -> TypeGuard[str]:
+    return isinstance(value, str) and 0 < len(value.encode()) <= most_bytes
+
+
+def _decoded(part: str) -> bytes:
+    try:
+        return urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    except ValueError:
+        raise BadCredential("This is no token: a part of it is not base64url.") from None
+
+
+def _object(data: bytes, what: str) -> dict[str, Any]:
+    """The JSON object, each of its names given once (RFC 7519 §4).
+
+    :raises BadCredential: it is none.
+    """
+    try:
+        parse_json(data)  # for its bound on depth, and RFC 8259 to the letter
+        value = json.loads(data.decode(), object_pairs_hook=_once)
+    except (BadJSON, ValueError):
+        raise BadCredential(f"This token's {what} is not JSON that can be read.") from None
+    if not isinstance(value, dict):
+        raise BadCredential(f"This token's {what} is no JSON object.")
+    return value
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(members)
+    if len(value) != len(members):
+        raise ValueError("a name is given twice")
+    return value

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notifier.auth.revocations import Revocations
+
+
+def test_id_is_revoked_until_its_time() -> None:
+    revocations = Revocations()
+    revocations.revoke("a", until=100, now=0)
+    assert revocations.is_revoked("a", 99.9)
+    assert not revocations.is_revoked("a", 100)
+    assert not revocations.is_revoked("b", 0)
+
+
+def test_longer_time_counts_and_a_shorter_one_takes_nothing_back() -> None:
+    revocations = Revocations()
+    for until in (100, 300, 200):
+        revocations.revoke("a", until, now=0)
+    assert revocations.is_revoked("a", 299)
+    revocations.revoke("b", 500, now=150)  # what ended at 100 was another entry of the same id
+    assert revocations.is_revoked("a", 299)
+
+
+def test_what_has_ended_is_forgotten() -> None:
+    revocations = Revocations()
+    for number in range(100):
+        revocations.revoke(str(number), until=100 + number, now=0)
+    revocations.revoke("last", until=1000, now=150)
+    assert len(revocations) == 50
+    revocations.revoke("past", until=150, now=150)
+    assert len(revocations) == 50
+    assert revocations.forgotten == 0
+
+
+def test_over_the_limit_those_that_end_first_are_forgotten_and_counted() -> None:
+    revocations = Revocations(limit=3)
+    for token_id, until in (("c", 300), ("a", 100), ("d", 400), ("b", 200)):
+        revocations.revoke(token_id, until, now=0)
+    assert [token_id for token_id in "abcd" if revocations.is_revoked(token_id, 0)] == list("bcd")
+    assert revocations.forgotten == 1
+
+
+TIMES = st.integers(0, 50)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), TIMES, TIMES)), TIMES)
+def test_it_is_what_a_plain_table_would_be(steps: list[tuple[int, int, int]], end: int) -> None:
+    revocations, table, clock = Revocations(), dict[str, int](), 0
+    for token, until, later in steps:
+        clock = max(clock, later)
+        revocations.revoke(str(token), until, clock)
+        table[str(token)] = max(table.get(str(token), 0), until)
+    clock = max(clock, end)
+    for token_id in table:
+        assert revocations.is_revoked(token_id, clock) == (table[token_id] > clock)
+
+
+def test_revoking_one_id_again_and_again_stays_bounded() -> None:
+    revocations = Revocations(limit=10)
+    for number in range(1, 10_000):
+        revocations.revoke("a", until=number, now=0)
+    assert len(revocations) == 1
+    assert len(revocations._ends) <= 21
+    assert revocations.is_revoked("a", 9998)
