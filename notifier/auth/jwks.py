@@ -1,0 +1,126 @@
+"""When the keys at a JWKS URL are fetched, and how long they count.
+
+What is decided here is pure; ``handlers/keysource.py`` fetches.
+
+- Keys older than ``max_age`` are fetched anew behind the backs of those who use them.
+- A token that means an unknown key waits for a fetch: its issuer may just have taken a new one.
+  However many there are, they cause at most one in ``retry`` seconds.
+- While the URL fails, the keys that are there count on, for ``keep`` seconds.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from notifier.auth.keyset import Keyset, parse_jwks
+
+MAX_DOCUMENT_BYTES = 256 * 1024
+MAX_AGE_SECONDS = 600.0
+RETRY_SECONDS = 10.0
+KEEP_SECONDS = 24 * 3600.0
+
+
+class Need(Enum):
+    """Whether keys must be fetched for a token."""
+
+    NOTHING = "nothing"
+    REFRESH = "refresh"  # some time soon: what is there serves
+    WAIT = "wait"  # the token can't be verified with what is there
+
+
+class Jwks:
+    """The keys of a URL, and what is known of their age. Times are monotonic seconds.
+
+    :param problem: why the last fetch failed; None when it did not.
+    :param passed_over: why some keys of the document were not taken.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_age: float = MAX_AGE_SECONDS,
+        retry: float = RETRY_SECONDS,
+        keep: float = KEEP_SECONDS,
+    ) -> None:
+        self._max_age = max_age
+        self._retry = retry
+        self._keep = keep
+        self._keys = Keyset()
+        self._fetched: float | None = None
+        self._tried: float | None = None
+        self.problem: str | None = None
+        self.passed_over: list[str] = []
+
+    def keys(self, now: float) -> Keyset:
+        """The keys that count; none before the first fetch and when they are too old."""
+        if self._fetched is None or now - self._fetched >= self._keep:
+            return Keyset()
+        return self._keys
+
+    def need(self, kid: str | None, now: float) -> Need:
+        """What verifying a token that means this key takes; None is any."""
+        keys = self.keys(now)
+        if not keys or (kid is not None and not keys.knows(kid)):
+            return Need.WAIT
+        if self._fetched is None or now - self._fetched >= self._max_age:
+            return Need.REFRESH
+        return Need.NOTHING
+
+    def may_fetch(self, now: float) -> bool:
+        """Whether the last try is long enough ago."""
+        return self._tried is None or now - self._tried >= self._retry
+
+    def begin(self, now: float) -> None:
+        """A fetch begins."""
+        self._tried = now
+
+    def take(self, document: bytes, now: float) -> None:
+        """The fetch has brought this: from now on these keys count and no others.
+
+        :raises ValueError: it is no document with keys; :meth:`fail` was done.
+        """
+        try:
+            self._keys, self.passed_over = parse_jwks(document)
+        except ValueError as error:
+            self.fail(str(error))
+            raise
+        self._fetched = now
+        self.problem = None
+
+    def fail(self, reason: str) -> None:
+        """The fetch has failed: the keys that are there count on."""
+        self.problem = reason
+
+
+def check_jwks_url(url: str) -> str:
+    """The URL itself, when keys may be fetched from there.
+
+    :raises ValueError: it is none, or whoever is on the way could put in keys of their own.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        parts.port  # noqa: B018 (raises where it is none)
+    except ValueError:
+        raise ValueError("it is not a URL") from None
+    if parts.scheme not in ("https", "http") or not host or parts.fragment:
+        raise ValueError("write it such as https://id.example.org/.well-known/jwks.json")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a JWKS document is public: write no user and no password")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise ValueError(
+            "write https: over http, whoever is on the way could put in keys of their own "
+            "(loopback addresses excepted)"
+        )
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
