@@ -19,7 +19,7 @@ from pydantic_settings import (
 )
 
 from notifier.channels import Namespace, Namespaces
-from notifier.config import brokerurl
+from notifier.config import brokerurl, tokens
 from notifier.config.namespaces import NamespaceSettings
 from notifier.config.values import (
     FROM_JSON,
@@ -30,6 +30,7 @@ from notifier.config.values import (
     NamespaceName,
     Networks,
     Origins,
+    Secret,
     Size,
     Who,
     Workers,
@@ -212,6 +213,35 @@ class Settings(BaseSettings):
         "",
         "File of the API keys, as `notifier key` writes it. It is read anew when it changes.",
     )
+    token_secret: Secret = _setting(
+        "Access",
+        "",
+        "Secret with which tokens are signed and verified (HS256), at least 32 bytes. Others see a "
+        "flag: set it in the environment or the file.",
+        repr=False,
+    )
+    token_keys_file: FilePath = _setting(
+        "Access",
+        "",
+        "File of the public keys that verify tokens (RS256, ES256, EdDSA): PEM, one after the "
+        "other, or a JWKS document. Needs the extra jwt.",
+    )
+    token_jwks_url: str = _setting(
+        "Access",
+        "",
+        "https URL of a JWKS document with public keys that verify tokens; fetched anew every ten "
+        "minutes, and for a key that is not known yet. Needs the extra jwt.",
+    )
+    token_audience: str = _setting(
+        "Access",
+        "",
+        "Whom tokens must be for (aud). Where it is not set, tokens that are for somebody are "
+        "refused.",
+    )
+    token_issuer: str = _setting("Access", "", "Who must have issued a token (iss); else anybody.")
+    token_cookie: str = _setting(
+        "Access", "", "Name of the cookie in which browsers bring their token; else none is read."
+    )
     who_may_publish: Who = _setting(
         "Access",
         "auto",
@@ -365,6 +395,21 @@ class Settings(BaseSettings):
         if bool(key) != bool(info.data.get("tls_cert")):
             raise ValueError("tls_cert and tls_key go together: set both or none")
         return key
+
+    @field_validator("token_secret")
+    @classmethod
+    def _secret_nobody_guesses(cls, secret: str) -> str:
+        return tokens.check_secret(secret)
+
+    @field_validator("token_jwks_url")
+    @classmethod
+    def _url_to_be_trusted(cls, url: str) -> str:
+        return tokens.check_url(url)
+
+    @field_validator("token_cookie")
+    @classmethod
+    def _name_of_a_cookie(cls, name: str) -> str:
+        return tokens.check_cookie(name)
 
     @field_validator("broker")
     @classmethod

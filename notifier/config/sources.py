@@ -24,7 +24,7 @@ from notifier.config.settings import (
     flag_name,
     variable_name,
 )
-from notifier.config.values import is_list, kind_of
+from notifier.config.values import is_list, is_secret, kind_of
 
 DEFAULT_FILE = "notifier.toml"
 CONFIG_VARIABLE = PREFIX + "CONFIG"
@@ -170,7 +170,9 @@ def _describe(
     if is_list(field) and inner:
         return f"{origin.quote(key, details['input'])}: {rule}"
     value = details["input"] if inner else values.get(key, details["input"])
-    if isinstance(value, str):
+    if is_secret(field):
+        value = "***"
+    elif isinstance(value, str):
         value = without_password(value)
     return f"{origin.quote('.'.join(location), value)}: {rule}"
 

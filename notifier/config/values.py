@@ -122,6 +122,11 @@ class HoldsPassword:
 
 
 @dataclass(frozen=True, slots=True)
+class IsSecret:
+    """Not to be shown at all."""
+
+
+@dataclass(frozen=True, slots=True)
 class IsPath:
     """Names a file; empty where there is none."""
 
@@ -133,9 +138,11 @@ _LIST = BeforeValidator(_separated)
 
 _WITH_PASSWORD = HoldsPassword()
 
+_SECRET = IsSecret()
 _PATH = IsPath()
 
 FilePath = Annotated[str, _PATH]
+Secret = Annotated[str, _SECRET]
 Who = Literal["auto", "public", "authenticated", "owner", "granted"]
 BrokerURL = Annotated[str, _WITH_PASSWORD]
 Duration = Annotated[float, DURATION]
@@ -161,6 +168,11 @@ def is_switch(field: FieldInfo) -> bool:
 def is_path(field: FieldInfo) -> bool:
     """Whether the setting names a file."""
     return _PATH in field.metadata
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Whether nobody is to see the setting's value."""
+    return _SECRET in field.metadata
 
 
 def choices_of(field: FieldInfo) -> tuple[str, ...]:
@@ -207,6 +219,8 @@ def write_value(field: FieldInfo, value: Any) -> Any:
         return format_size(value)
     if _WITH_PASSWORD in field.metadata:
         return without_password(value)
+    if is_secret(field):
+        return value and "***"
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
         return {name: write_value(fields[name], getattr(value, name)) for name in fields}

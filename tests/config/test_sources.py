@@ -190,6 +190,8 @@ def test_every_setting_is_read_from_the_environment(monkeypatch: pytest.MonkeyPa
         "log_level": "error",
         "log_format": "json",
         "max_header_bytes": "2KiB",
+        "token_secret": "0123456789abcdef" * 2,
+        "token_jwks_url": "https://id.example/jwks.json",
         "who_may_publish": "granted",
         "who_may_subscribe": "authenticated",
         "who_may_read_history": "owner",
