@@ -19,6 +19,7 @@ _COMMANDS = {
     "presence": "notifier.cli.presence",
     "nodes": "notifier.cli.nodes",
     "key": "notifier.cli.key",
+    "token": "notifier.cli.token",
     "config": "notifier.cli.config",
     "bench": "notifier.cli.bench",
     "version": "notifier.cli.version",
