@@ -135,6 +135,8 @@ class Whole(HTTPMessageDelegate):
     def __init__(self, handler: Handler, path_args: list[bytes]) -> None:
         self._handler = handler
         self._path_args = path_args
+        # As Tornado would have it when the handler begins.
+        handler.path_args = [handler.decode_argument(part) for part in path_args]
         # For Tornado, the handler streams its body, and has all of it.
         handler.request._body_future = whole = asyncio.get_running_loop().create_future()
         whole.set_result(None)

@@ -13,8 +13,11 @@ from tornado.web import RequestHandler, stream_request_body
 
 from handlers import door
 from handlers.body import check_size
+from handlers.credential import credential_of
 from handlers.linger import LINGER_BYTES, linger
-from handlers.policy import Policy
+from handlers.policy import Level, Policy
+from notifier.auth.identity import ANYBODY
+from notifier.auth.scopes import Scope
 from notifier.errors import NotifierError
 from notifier.node import Node
 
@@ -40,6 +43,9 @@ class Handler(RequestHandler):
         self.refused = False
         self._admitted = False
         self._refusal: NotifierError | None = None
+        self.identity = ANYBODY
+        # What it takes waiting to know whose it is.
+        self._credential: str | None = None
         # Counted among the requests that a node waits for before it stops.
         self._counted = False
 
@@ -65,16 +71,49 @@ class Handler(RequestHandler):
         try:
             door.admit(self.request, self.node.settings, self._policy)
             self._check_request()
+            self._check_access()
         except NotifierError as error:
             self._refusal = error
         return self._refusal is None
+
+    def _check_access(self) -> None:
+        """Who asks, and may it? Where that takes waiting, :meth:`prepare` does."""
+        need = self._policy.need(self.request.method)
+        if self.node.access.open or need is Level.PUBLIC:
+            return
+        credential = credential_of(self.request, cookie=self.node.settings.token_cookie)
+        if credential is not None:
+            identity = self.node.authenticator.at_once(credential)
+            if identity is None:
+                self._credential = credential
+                return
+            self.identity = identity
+        door.check_need(need, self.node.access, self.identity, self.path_args)
+
+    async def _identify(self, credential: str) -> None:
+        try:
+            self.identity = await self.node.authenticator.identify(credential)
+            need = self._policy.need(self.request.method)
+            door.check_need(need, self.node.access, self.identity, self.path_args)
+        except NotifierError as error:
+            await self._refuse_unread(error)
+
+    def check(self, scope: Scope, channel: str) -> None:
+        """See that whoever asks may do that on a channel, or a pattern, that is valid.
+
+        :raises Unauthenticated:
+        :raises Forbidden:
+        """
+        self.node.access.check(self.identity, scope, channel)
 
     def prepare(self) -> Awaitable[None] | None:
         if not self._admitted:
             # We count ourselves: Tornado answers an over-long body with a bare 400.
             self._connection.set_max_body_size(sys.maxsize)
             self.admit()
-        return None if self._refusal is None else self._refuse_unread(self._refusal)
+        if self._refusal is not None:
+            return self._refuse_unread(self._refusal)
+        return None if self._credential is None else self._identify(self._credential)
 
     def _check_request(self) -> None:
         """What can be refused before the body is read."""

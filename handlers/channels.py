@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from handlers import query
 from handlers.base import Handler
+from notifier.auth.scopes import Scope
 from notifier.channels import check_channel
 from notifier.wire import messages
 
@@ -15,8 +16,10 @@ class ChannelList(Handler):
 
     async def get(self) -> None:
         query.check_names(self.request.query_arguments, _PARAMETERS)
+        pattern = query.read_pattern(self.get_query_argument("pattern", "*"))
+        self.check(Scope.SUBSCRIBE, pattern.text)
         page = await self.node.directory.channels(
-            query.read_pattern(self.get_query_argument("pattern", "*")),
+            pattern,
             self.get_query_argument("after", "", strip=False),
             query.read_limit(self.get_query_argument("limit", None)),
         )

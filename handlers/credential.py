@@ -17,7 +17,7 @@ TICKET = "ticket"
 MAX_BYTES = 8192
 
 
-def credential_of(request: HTTPServerRequest, *, cookie: str | None = None) -> str | None:
+def credential_of(request: HTTPServerRequest, *, cookie: str = "") -> str | None:
     """The key, token or ticket; ``None`` where there is none.
 
     ==============================  =======================================================
@@ -31,7 +31,7 @@ def credential_of(request: HTTPServerRequest, *, cookie: str | None = None) -> s
 
     The first of them counts: what is said for this request wins over what a browser adds to all.
 
-    :param cookie: its name.
+    :param cookie: its name; empty: none is looked at.
     :raises BadCredential: there is one that can't be read.
     """
     headers = request.headers
@@ -46,7 +46,7 @@ def credential_of(request: HTTPServerRequest, *, cookie: str | None = None) -> s
             return _checked(name.removeprefix(SUBPROTOCOL))
     if TICKET in request.query_arguments:
         return _checked(request.query_arguments[TICKET][-1].decode(errors="replace"))
-    return None if cookie is None else _from_cookie(headers.get("Cookie"), cookie)
+    return _from_cookie(headers.get("Cookie"), cookie) if cookie else None
 
 
 def _from_authorization(value: str) -> str:

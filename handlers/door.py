@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,9 +14,13 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, format_timestamp
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
-from handlers.policy import Policy
+from handlers.policy import Level, Need, Policy
 from notifier import logs
+from notifier.auth.identity import Identity
 from notifier.auth.origin import check_host, check_origin
+from notifier.auth.rules import Access
+from notifier.auth.scopes import Scope
+from notifier.channels import check_name
 from notifier.config import Settings
 from notifier.errors import (
     BadParameter,
@@ -26,6 +31,7 @@ from notifier.errors import (
     MethodNotAllowed,
     NoSuchResource,
     NotifierError,
+    Unauthenticated,
     UnsupportedCoding,
 )
 
@@ -65,6 +71,26 @@ def admit(request: HTTPServerRequest, settings: Settings, policy: Policy) -> Non
         allowed=settings.allowed_origins,
         navigable=policy.navigable and request.method in ("GET", "HEAD"),
     )
+
+
+def check_need(need: Need, access: Access, identity: Identity, path_args: Sequence[str]) -> None:
+    """See that whoever asks has what the route needs.
+
+    :param path_args: the first is the channel, where the scope is about channels and there is one.
+    :raises BadChannel:
+    :raises Unauthenticated:
+    :raises Forbidden:
+    """
+    match need:
+        case Level.PUBLIC:
+            pass
+        case Level.IDENTIFIED:
+            if identity.kind == "anonymous":
+                raise Unauthenticated("This is for those who bring a key or a token.")
+        case Scope.ADMIN | Scope.METRICS:
+            access.check_scope(identity, need)
+        case _ if path_args:
+            access.check(identity, need, check_name(path_args[0]))
 
 
 def _head_size(request: HTTPServerRequest) -> int:

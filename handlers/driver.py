@@ -10,10 +10,13 @@ from pydantic_core import to_json
 import notifier
 from handlers import publishing
 from handlers.following import Following
+from notifier.auth.identity import Identity
+from notifier.auth.scopes import Scope
 from notifier.errors import NotifierError
 from notifier.instants import format_instant
 from notifier.node import Node
 from notifier.session import (
+    Authenticate,
     Close,
     Command,
     Ping,
@@ -91,6 +94,10 @@ class Driver:
     def lost(self) -> None:
         self._session.lost()
 
+    @property
+    def _identity(self) -> Identity:
+        return self._node.identity_of(self._sink)
+
     async def _take(self, steps: list[Step]) -> None:
         for step in steps:
             match step:
@@ -118,16 +125,23 @@ class Driver:
                 self._node.unsubscribe(self._sink, channel)
                 self._send(messages.unsubscribed(channel, code=0, reason="you asked", ref=ref))
             case Publish(fields, ref):
-                outcome = await publishing.publish(self._node, fields, source="websocket")
+                outcome = await publishing.publish(
+                    self._node, fields, source="websocket", by=self._identity
+                )
                 if outcome.failure is not None and outcome.whole:
                     raise outcome.failure
                 self._reply(outcome.result, ref)
             case ReadHistory(channel, since, limit, ref):
+                self._node.access.check(self._identity, Scope.HISTORY, channel)
                 history = await self._node.history(channel, since, limit)
                 self._send(messages.reply(messages.history(history), ref))
             case ReadPresence(channel, ref):
+                self._node.access.check(self._identity, Scope.PRESENCE, channel)
                 members = await self._node.directory.presence(channel)
                 self._send(messages.reply(messages.members_of_channel(members), ref))
+            case Authenticate(token, ref):
+                identity = await self._node.authenticate(self._sink, token)
+                self._reply(identity.describe(), ref)
             case Ping(ref):
                 self._reply({"time": format_instant(self._node.now_ms())}, ref)
 

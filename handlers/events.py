@@ -19,7 +19,7 @@ from notifier.wire.eventsource import (
     Bookmark,
 )
 
-_PARAMETERS = frozenset({"channel", "since", "presence"})
+_PARAMETERS = frozenset({"channel", "since", "presence", "ticket"})
 
 # Milliseconds until a client comes back; by chance, so that not all come at once.
 RETRY_MS = (1000, 3000)

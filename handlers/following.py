@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from notifier.auth.scopes import Scope
 from notifier.channels import Pattern, is_pattern
 from notifier.errors import NotifierError
 from notifier.listener import Joined, Listener
@@ -52,6 +53,10 @@ class Following:
         :param ref: comes back with the answer.
         :raises NotifierError: it was not joined.
         """
+        access, identity = self._node.access, self._node.identity_of(self._sink)
+        access.check(identity, Scope.SUBSCRIBE, name)
+        if presence:
+            access.check(identity, Scope.PRESENCE, name)
         if not is_pattern(name):
             listener = Listener(partial(self._joined, ref), self._refused, presence)
             await self._node.subscribe(self._sink, name, start_of(name), listener)

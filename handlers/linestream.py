@@ -12,7 +12,7 @@ from notifier.wire import lines, messages
 from notifier.wire.lines import LINES, LINES_BARE
 from notifier.wire.resume import MAX_TOKEN_BYTES, ResumeToken, Since
 
-_PARAMETERS = frozenset({"channel", "since", "presence", "poll"})
+_PARAMETERS = frozenset({"channel", "since", "presence", "poll", "ticket"})
 
 
 class LineStream(Streaming):

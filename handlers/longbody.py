@@ -64,6 +64,7 @@ class LongBody:
         self._tally = Tally(listing=not self._line_by_line)
         self._publisher = LinePublisher(
             handler.node,
+            by=lambda: handler.identity,  # known by the time there is a line
             channel=channel,
             key=idempotency_key(request.headers),
             beside=beside,

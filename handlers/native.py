@@ -10,7 +10,7 @@ from handlers.socket import Socket
 from notifier.errors import Draining, NotifierError
 from notifier.wire.messages import PROTOCOL
 
-_PARAMETERS = frozenset({"channel", "since", "presence"})
+_PARAMETERS = frozenset({"channel", "since", "presence", "ticket"})
 
 
 class NativeSocket(Socket):

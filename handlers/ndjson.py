@@ -13,6 +13,7 @@ from typing import Any
 from handlers.inorder import InOrder
 from handlers.lines import Line, LineSplitter
 from handlers.publishing import Outcome, failed, goes_alone, publish
+from notifier.auth.identity import Identity
 from notifier.errors import BadBody, BodyTooLarge, BrokerUnavailable, NotifierError
 from notifier.jsontext import parse_json
 from notifier.node import Node
@@ -71,6 +72,7 @@ class Tally:
 class LinePublisher:
     """Publishes a body's lines in their order.
 
+    :param by: who publishes.
     :param channel: the one the URL names.
     :param key: the body's idempotency key; line 7 has ``key:6``, as the items of an array.
     :param beside: fields for all lines; a line's own win.
@@ -84,6 +86,7 @@ class LinePublisher:
         self,
         node: Node,
         *,
+        by: Callable[[], Identity],
         channel: str | None,
         key: str | None,
         beside: Mapping[str, Any],
@@ -93,6 +96,7 @@ class LinePublisher:
         self.ended = 0
         self.halt: NotifierError | None = None
         self._node = node
+        self._by = by
         self._channel = channel
         self._key = key
         self._beside = dict(beside)
@@ -176,7 +180,9 @@ class LinePublisher:
         if isinstance(item, Outcome):
             return _already(item)
         key = None if self._key is None else f"{self._key}:{number - 1}"
-        return publish(self._node, item, source="ndjson", channel=self._channel, key=key)
+        return publish(
+            self._node, item, source="ndjson", by=self._by(), channel=self._channel, key=key
+        )
 
 
 async def _already(outcome: Outcome) -> Outcome:

@@ -76,7 +76,9 @@ class Notify(Handler):
             await self._publish_one(items, channel, key)
 
     async def _publish_one(self, fields: Any, channel: str | None, key: str | None) -> None:
-        outcome = await publish(self.node, fields, source="http", channel=channel, key=key)
+        outcome = await publish(
+            self.node, fields, source="http", by=self.identity, channel=channel, key=key
+        )
         if outcome.failure is not None and outcome.whole:
             raise outcome.failure
         self._answer(outcome.result, [outcome])
@@ -87,7 +89,9 @@ class Notify(Handler):
             raise TooManyItems(
                 f"An array may hold {limit} notifications (setting max_batch).", limit=limit
             )
-        outcomes = await publish_all(self.node, items, source="http", channel=channel, key=key)
+        outcomes = await publish_all(
+            self.node, items, source="http", by=self.identity, channel=channel, key=key
+        )
         self._answer([outcome.result for outcome in outcomes], outcomes)
 
     def _answer(self, result: object, outcomes: list[Outcome]) -> None:

@@ -15,6 +15,7 @@ from tornado.iostream import IOStream, StreamClosedError
 from handlers.linger import LINGER_SECONDS
 from handlers.tls import outlet
 from notifier import logs
+from notifier.auth.identity import Identity
 from notifier.errors import Draining, NotifierError
 from notifier.node import Node
 from notifier.wire import messages
@@ -26,6 +27,7 @@ log = logging.getLogger("notifier.stream")
 class Outflow:
     """One event stream; a :class:`~notifier.connections.Connection` of the node.
 
+    :ivar identity: who listens.
     :param transport: one of :data:`~notifier.counts.TRANSPORTS`.
     :param alive: the bytes that show it is alive when nothing else is sent.
     :param last: the bytes that end the response.
@@ -40,6 +42,7 @@ class Outflow:
         format: Format,
         *,
         request: HTTPServerRequest,
+        identity: Identity,
         transport: str,
         alive: Callable[[], bytes],
         last: bytes,
@@ -48,6 +51,7 @@ class Outflow:
         tailor: Tailor | None = None,
     ) -> None:
         self.id = node.new_id()
+        self.identity = identity
         # Nobody answers here: whether a peer is there, its TCP tells.
         self.heard = True
         # All that was wanted has been joined; until then no place is told, for it would be half.

@@ -7,6 +7,8 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from handlers.inorder import InOrder
+from notifier.auth.identity import Identity
+from notifier.auth.scopes import Scope
 from notifier.channels import check_channel
 from notifier.errors import BadChannel, BadField, NotifierError, TooManyItems
 from notifier.node import Node, Published
@@ -66,17 +68,18 @@ async def publish(
     fields: object,
     *,
     source: str,
+    by: Identity,
     channel: str | None = None,
-    producer: str = "",
     key: str | None = None,
 ) -> Outcome:
     """Publish one notification to the channel or channels it names.
 
     :param source: one of :data:`~notifier.counts.SOURCES`.
+    :param by: who publishes; idempotency keys are its own.
     :param channel: the one the URL names; the fields may not name another.
     :param key: the idempotency key; without one the notification's ``id`` is it.
     """
-    intake, began = node.counts.intakes[source], node.clock()
+    intake, began, access = node.counts.intakes[source], node.clock(), node.access
     try:
         if channel is not None:
             fields = _with_channel(fields, channel)
@@ -88,9 +91,12 @@ async def publish(
     key = notification.id if key is None else key
     # One notification is one, in however many channels.
     id = notification.id or node.new_id()
+    producer = by.producer
 
     async def to(target: str) -> Published | NotifierError:
         try:
+            if not access.open:
+                access.check(by, Scope.PUBLISH, target)
             published = await node.publish(notification, target, producer=producer, key=key, id=id)
         except NotifierError as refusal:
             intake.refuse(refusal)
@@ -114,7 +120,13 @@ async def publish(
 
 
 async def publish_all(
-    node: Node, items: Sequence[object], *, source: str, channel: str | None, key: str | None
+    node: Node,
+    items: Sequence[object],
+    *,
+    source: str,
+    by: Identity,
+    channel: str | None,
+    key: str | None,
 ) -> list[Outcome]:
     """Publish notifications in their order; what became of each.
 
@@ -124,7 +136,7 @@ async def publish_all(
     def step(item: tuple[int, object]) -> Coroutine[Any, Any, Outcome]:
         index, fields = item
         item_key = None if key is None else f"{key}:{index}"
-        return publish(node, fields, source=source, channel=channel, key=item_key)
+        return publish(node, fields, source=source, by=by, channel=channel, key=item_key)
 
     in_order = InOrder()
     outcomes: list[Outcome] = []

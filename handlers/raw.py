@@ -7,6 +7,7 @@ from typing import Any
 from handlers.following import Following
 from handlers.query import Wanted, check_names, read_switch, read_wanted
 from handlers.socket import Socket
+from notifier.auth.scopes import Scope
 from notifier.channels import is_pattern
 from notifier.errors import BadChannel, NotifierError
 from notifier.listener import Joined
@@ -15,7 +16,7 @@ from notifier.sink import Sink, Stream
 from notifier.wire.prepared import Format
 from notifier.wire.raw import RAW, WithoutEcho
 
-_PARAMETERS = frozenset({"since", "echo"})
+_PARAMETERS = frozenset({"since", "echo", "ticket"})
 
 # Something was lost to this client: come back. And: what it asked for is lost, so don't, like this.
 GAP = 4001
@@ -91,7 +92,10 @@ class RawSocket(Socket):
         if self._without_echo is not None:
             self._without_echo.published(id)
         try:
-            await self.node.publish(notification, self._name, producer="", id=id)
+            self.node.access.check(self.identity, Scope.PUBLISH, self._name)
+            await self.node.publish(
+                notification, self._name, producer=self.identity.producer, id=id
+            )
         except NotifierError:
             if self._without_echo is not None:
                 self._without_echo.failed(id)

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tornado.escape import url_unescape
-from tornado.http1connection import HTTP1ServerConnection
-from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerRequest
-from tornado.routing import URLSpec
-from tornado.web import Application, OutputTransform, RequestHandler, url
+from tornado.web import RequestHandler
 
 import notifier
-from handlers import door
-from handlers.arrival import Arrival, Patience, Whole, comes_whole
-from handlers.base import Handler, NotAllowed, NotFound
 from handlers.channels import Channel, ChannelList
 from handlers.connections import OneConnection, OneSubscription
 from handlers.echo import Echo
 from handlers.events import Events
-from handlers.forwarded import Proxies
 from handlers.health import Live, Ready
 from handlers.history import ChannelHistory
 from handlers.linestream import LineStream
@@ -30,25 +23,48 @@ from handlers.native import NativeSocket
 from handlers.nodes import NodeList
 from handlers.notify import Notify, NotifyChannel
 from handlers.page import Page
-from handlers.policy import Policy
+from handlers.policy import Level, Need, Policy
 from handlers.presence import ChannelPresence
 from handlers.raw import RawSocket
-from handlers.sharing import Sharing
 from handlers.static import Static
-from handlers.strict import StrictTransport
+from handlers.ticket import NewTicket
+from notifier.auth.scopes import Scope
 from notifier.metrics import Metrics
 from notifier.node import Node
 from notifier.wire.deflate import deflating
 from notifier.wire.raw import raw
 from notifier.wire.websocket import native
 
-OURS = Policy()
-OPEN = Policy(cross_site=True)
-LINKED = Policy(navigable=True)
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a handler is, and who may use it.
+
+    :param path: ``{channel}`` stands for a part of it, ``{file*}`` for several.
+    :param more: arguments of the handler, besides the node and the policy.
+    """
+
+    path: str
+    handler: type[RequestHandler]
+    policy: Policy
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def regex(self) -> str:
+        """As Tornado wants it."""
+        return re.sub(r"{\w+}", "([^/]+)", re.sub(r"{\w+\*}", "(.+)", self.path))
 
 
-def application(node: Node, static: Path) -> Application:
-    """The Tornado application.
+# What is for everybody.
+PUBLIC: Mapping[str, Need] = {"GET": Level.PUBLIC}
+# Each channel that a request names is looked at when it is known.
+LISTEN: Mapping[str, Need] = {"GET": Scope.SUBSCRIBE}
+PUBLISH: Mapping[str, Need] = {"POST": Scope.PUBLISH}
+END: Mapping[str, Need] = {"DELETE": Scope.ADMIN}
+
+
+def routes(node: Node, static: Path) -> list[Route]:
+    """All there are.
 
     :param static: the folder of the page's files.
     """
@@ -60,119 +76,29 @@ def application(node: Node, static: Path) -> Application:
     )
     # Made once: a publication is encoded once for each format there is.
     framing = deflating(node.settings.deflate_min_bytes) if node.settings.deflate else None
-    table: list[tuple[str, type[RequestHandler], Policy, dict[str, Any]]] = [
-        (r"/", Page, LINKED, {"index": static / "index.html"}),
-        (r"/static/(.+)", Static, OURS, {"path": str(static)}),
-        (r"/ws", NativeSocket, OURS, {"deflated": framing and native("native-deflate", framing)}),
-        (r"/raw/([^/]+)", RawSocket, OURS, {"deflated": framing and raw("raw-deflate", framing)}),
-        (r"/events", Events, OURS, {}),
-        (r"/stream", LineStream, OURS, {}),
-        (r"/echo", Echo, OPEN, {}),
-        (r"/notify", Notify, OURS, {}),
-        (r"/notify/([^/]+)", NotifyChannel, OURS, {}),
-        (r"/channels", ChannelList, OURS, {}),
-        (r"/channels/([^/]+)", Channel, OURS, {}),
-        (r"/channels/([^/]+)/history", ChannelHistory, OURS, {}),
-        (r"/channels/([^/]+)/presence", ChannelPresence, OURS, {}),
-        (r"/connections/([^/]+)", OneConnection, OURS, {}),
-        (r"/connections/([^/]+)/subscriptions/([^/]+)", OneSubscription, OURS, {}),
-        (r"/nodes", NodeList, OURS, {}),
-        (r"/metrics", Scrape, OURS, {"metrics": metrics}),
-        (r"/health/live", Live, OURS, {}),
-        (r"/health/ready", Ready, OURS, {}),
+    ws = {"deflated": framing and native("native-deflate", framing)}
+    raw_ws = {"deflated": framing and raw("raw-deflate", framing)}
+    history: Mapping[str, Need] = {"GET": Scope.HISTORY, "DELETE": Scope.ADMIN}
+    subscription = "/connections/{connection}/subscriptions/{channel}"
+    return [
+        Route("/", Page, Policy(PUBLIC, navigable=True), {"index": static / "index.html"}),
+        Route("/static/{file*}", Static, Policy(PUBLIC), {"path": str(static)}),
+        Route("/ws", NativeSocket, Policy(LISTEN), ws),
+        Route("/raw/{channel}", RawSocket, Policy(LISTEN), raw_ws),
+        Route("/events", Events, Policy(LISTEN)),
+        Route("/stream", LineStream, Policy(LISTEN)),
+        Route("/echo", Echo, Policy(PUBLIC, cross_site=True)),
+        Route("/notify", Notify, Policy(PUBLISH)),
+        Route("/notify/{channel}", NotifyChannel, Policy({**PUBLISH, "PUT": Scope.PUBLISH})),
+        Route("/channels", ChannelList, Policy(LISTEN)),
+        Route("/channels/{channel}", Channel, Policy(LISTEN)),
+        Route("/channels/{channel}/history", ChannelHistory, Policy(history)),
+        Route("/channels/{channel}/presence", ChannelPresence, Policy({"GET": Scope.PRESENCE})),
+        Route("/connections/{connection}", OneConnection, Policy(END)),
+        Route(subscription, OneSubscription, Policy(END)),
+        Route("/nodes", NodeList, Policy({"GET": Scope.ADMIN})),
+        Route("/ticket", NewTicket, Policy({"POST": Level.IDENTIFIED})),
+        Route("/metrics", Scrape, Policy({"GET": Scope.METRICS}), {"metrics": metrics}),
+        Route("/health/live", Live, Policy(PUBLIC)),
+        Route("/health/ready", Ready, Policy(PUBLIC)),
     ]
-    allowed, proxies = node.settings.allowed_origins, node.settings.trusted_proxies
-    # Tornado takes whatever makes one of a request.
-    transforms: list[Callable[[HTTPServerRequest], OutputTransform]] = []
-    if allowed:
-        transforms.append(partial(Sharing, allowed=allowed))
-    if seconds := int(node.settings.hsts_max_age):
-        transforms.append(partial(StrictTransport, seconds=seconds))
-    made = _Application(
-        [
-            url(path, handler, {"node": node, "policy": policy, **more})
-            for path, handler, policy, more in table
-        ],
-        patience=Patience(node.settings),
-        default_handler_class=NotFound,
-        default_handler_args={"node": node, "policy": OURS},
-        log_function=door.log_request,
-        transforms=transforms,
-    )
-    made.resolve = Proxies(proxies).resolve if proxies else None
-    return made
-
-
-class _Application(Application):
-    """Finds what serves a request, and refuses a method that the route does not have.
-
-    Before it reads the body: handlers of WebSockets and files can't do it themselves, they get a
-    request when it is whole.
-
-    :ivar resolve: finds out who asks, where proxies are trusted; before all else.
-    """
-
-    resolve: Callable[[HTTPServerRequest], None] | None = None
-
-    def __init__(self, routes: list[URLSpec], *, patience: Patience, **settings: Any) -> None:
-        super().__init__(routes, **settings)
-        self._patience = patience
-        # What each of the handlers has, which is not looked for again at each request.
-        self._methods = {
-            handler: door.allowed_methods(handler)
-            for handler in (NotFound, *(route.target for route in routes))
-        }
-        # By the first part of the path, so that a request is compared with few.
-        self._routes: dict[str, list[URLSpec]] = {}
-        for route in routes:
-            first = _first_part(route.regex.pattern.removesuffix("$"))
-            self._routes.setdefault(first, []).append(route)
-
-    def start_request(
-        self, server_conn: object, request_conn: HTTPConnection
-    ) -> HTTPMessageDelegate:
-        assert isinstance(server_conn, HTTP1ServerConnection)
-        return Arrival(server_conn, request_conn, self._patience, self.find_handler)
-
-    def on_close(self, server_conn: object) -> None:
-        assert isinstance(server_conn, HTTP1ServerConnection)
-        self._patience.closed(server_conn)
-
-    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
-        if self.resolve is not None:
-            self.resolve(request)
-        for route in self._routes.get(_first_part(request.path), ()):
-            if found := route.regex.match(request.path):
-                path_args = [url_unescape(part, None, plus=False) for part in found.groups()]
-                return self.get_handler_delegate(request, route.target, route.kwargs, path_args)
-        return self.get_handler_delegate(
-            request, self.settings["default_handler_class"], self.settings["default_handler_args"]
-        )
-
-    def get_handler_delegate(
-        self,
-        request: HTTPServerRequest,
-        target_class: type[RequestHandler],
-        target_kwargs: dict[str, Any] | None = None,
-        path_args: list[bytes] | None = None,
-        path_kwargs: dict[str, bytes] | None = None,
-    ) -> Any:
-        # One that HTTP does not have is for Tornado to refuse.
-        known = request.method in RequestHandler.SUPPORTED_METHODS
-        lacking = known and request.method not in self._methods[target_class]
-        if target_kwargs and lacking and target_class is not NotFound:
-            target_kwargs = {
-                "node": target_kwargs["node"],
-                "policy": target_kwargs["policy"],
-                "target": target_class,
-            }
-            target_class = NotAllowed
-        if known and issubclass(target_class, Handler) and comes_whole(target_class, request):
-            return Whole(target_class(self, request, **(target_kwargs or {})), path_args or [])
-        return super().get_handler_delegate(
-            request, target_class, target_kwargs, path_args, path_kwargs
-        )
-
-
-def _first_part(path: str) -> str:
-    return path.partition("/")[2].partition("/")[0]

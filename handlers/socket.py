@@ -6,16 +6,19 @@ import asyncio
 import base64
 import binascii
 import logging
+from collections.abc import Awaitable
 from typing import Any
 
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketHandler
 
 from handlers import door
-from handlers.policy import Policy
+from handlers.credential import credential_of
+from handlers.policy import Level, Need, Policy
 from handlers.protocol import CONTROL_BYTES, INTERNAL_ERROR, Protocol, adopt
 from handlers.tls import outlet
 from notifier import logs
+from notifier.auth.identity import ANYBODY
 from notifier.errors import BadParameter, Draining, NotifierError, UpgradeRequired
 from notifier.node import Node
 from notifier.sink import Sink, Stream
@@ -73,6 +76,7 @@ class Socket(WebSocketHandler):
         self.node = node
         self._policy = policy
         self._deflated = deflated
+        self.identity = ANYBODY
         self.id = node.new_id()
         self.heard = True
 
@@ -87,8 +91,16 @@ class Socket(WebSocketHandler):
 
     # --- handshake ---
 
-    def prepare(self) -> None:
+    def prepare(self) -> Awaitable[None] | None:
         door.admit(self.request, self.node.settings, self._policy)
+        need = self._policy.need(self.request.method)
+        return None if self.node.access.open or need is Level.PUBLIC else self._identify(need)
+
+    async def _identify(self, need: Need) -> None:
+        credential = credential_of(self.request, cookie=self.node.settings.token_cookie)
+        if credential is not None:
+            self.identity = await self.node.authenticator.identify(credential)
+        door.check_need(need, self.node.access, self.identity, self.path_args)
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
         self._check_handshake()

@@ -8,6 +8,7 @@ from handlers.base import Handler
 from handlers.following import Following
 from handlers.outflow import Outflow
 from handlers.query import Wanted
+from notifier.auth.scopes import Scope
 from notifier.channels import is_pattern
 from notifier.errors import BadParameter, NotifierError
 from notifier.listener import Joined
@@ -33,9 +34,18 @@ class Streaming(Handler):
         return chunk if self.chunked else bare
 
     def check_wanted(self, wanted: Wanted) -> None:
-        """:raises BadParameter: nothing is."""
+        """While it can be told as HTTP.
+
+        :raises BadParameter: nothing is wanted.
+        :raises Unauthenticated:
+        :raises Forbidden:
+        """
         if not wanted.names:
             raise BadParameter("Name a channel: ?channel=alerts", field="channel")
+        for name in wanted.names:
+            self.check(Scope.SUBSCRIBE, name)
+            if wanted.presence:
+                self.check(Scope.PRESENCE, name)
 
     def set_stream_headers(self) -> None:
         self.set_header("Content-Type", self.content_type)
@@ -84,6 +94,7 @@ class Streaming(Handler):
             self.detach(),
             format,
             request=self.request,
+            identity=self.identity,
             transport=self.transport,
             alive=lambda: alive(outflow),
             last=LAST if self.chunked else b"",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
+from notifier.auth.identity import Identity
 from notifier.config import Settings
 from notifier.counts import Counts
 from notifier.errors import Draining, NotifierError, TooManyConnections
@@ -16,9 +18,13 @@ from notifier.wire.prepared import Format, Tailor
 
 
 class Connection(Peer, Protocol):
-    """A client's connection, as the node needs it to introduce it and to take its leave."""
+    """A client's connection, as the node needs it to introduce it and to take its leave.
+
+    :ivar identity: who it is; another one once it has shown a fresh token.
+    """
 
     id: str
+    identity: Identity
 
     def reconnect(self, after_ms: int) -> None:
         """Tell the client when to come back, elsewhere."""
@@ -64,6 +70,8 @@ class Connections(Mapping[Sink, Connection]):
         self._on_silenced = on_silenced
         self._open: dict[Sink, Connection] = {}
         self._by_id: dict[str, Connection] = {}
+        # When whose key or token ends, soonest first; one that was renewed is here twice.
+        self._ends: list[tuple[float, str]] = []
         self._keepalive = Keepalive(
             ping_interval=settings.ping_interval,
             ping_timeout=settings.ping_timeout,
@@ -136,6 +144,7 @@ class Connections(Mapping[Sink, Connection]):
         self._open[connection.sink] = connection
         self._by_id[connection.id] = connection
         self.deserted.clear()
+        self._await_end(connection)
         self._keepalive.add(connection, self._clock())
         traffic = connection.sink.traffic
         traffic.open += 1
@@ -153,6 +162,27 @@ class Connections(Mapping[Sink, Connection]):
         self._keepalive.remove(connection)
         self._on_silenced(sink)
         sink.on_gap = None  # the connection's: apart, both are gone without the cyclic collector
+
+    def renew(self, connection: Connection, identity: Identity) -> None:
+        """It has shown who it is, again or for the first time."""
+        connection.identity = identity
+        self._await_end(connection)
+
+    def _await_end(self, connection: Connection) -> None:
+        expires_at = connection.identity.expires_at
+        if expires_at is not None:
+            heapq.heappush(self._ends, (expires_at, connection.id))
+
+    def expired(self, now: float) -> Iterator[Connection]:
+        """Those whose key or token has ended since they were looked for.
+
+        :param now: seconds since 1970.
+        """
+        while self._ends and self._ends[0][0] <= now:
+            _, id = heapq.heappop(self._ends)
+            connection = self._by_id.get(id)
+            if connection is not None and connection.identity.is_expired(now):
+                yield connection
 
     def sweep(self) -> bool:
         """Ask for signs of life; True when there is more to do at once."""

@@ -10,16 +10,25 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
+from notifier.auth.authenticator import Authenticator
+from notifier.auth.identity import ANYBODY, Identity
+from notifier.auth.rules import OPEN, Access
+from notifier.auth.scopes import Scope
 from notifier.backfill import Backfill
 from notifier.brokers.base import Broker, Idempotency
 from notifier.brokers.fleet import Disconnect, Fleet, Order, Unsubscribe
 from notifier.channels import Namespaces, Pattern, check_channel
 from notifier.config import Settings
-from notifier.connections import Connections
+from notifier.connections import Connection, Connections
 from notifier.counts import Counts
 from notifier.crew import NodeCrew
 from notifier.directory import Directory
-from notifier.errors import NoSuchConnection, NoSuchSubscription
+from notifier.errors import (
+    ExpiredCredential,
+    NoSuchConnection,
+    NoSuchSubscription,
+    NotifierError,
+)
 from notifier.history import MAX_LIMIT, History, checked_limit
 from notifier.hub import Hub
 from notifier.listener import Joined, Listener
@@ -66,6 +75,8 @@ class Published:
 class Node:
     """One server process: its broker, its fleet, its hub, its connections.
 
+    :ivar access: who may do what; handlers ask it before they ask the node.
+    :ivar authenticator: who is who.
     :param now_ms: milliseconds since 1970.
     :param clock: seconds, monotonic.
     """
@@ -77,10 +88,14 @@ class Node:
         fleet: Fleet,
         namespaces: Namespaces,
         *,
+        access: Access = OPEN,
+        authenticator: Authenticator | None = None,
         now_ms: Callable[[], int] = wall_clock_ms,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
+        self.access = access
+        self.authenticator = authenticator or Authenticator(lambda: now_ms() / 1000)
         self.broker = broker
         self._fleet = fleet
         self.now_ms = now_ms
@@ -172,6 +187,48 @@ class Node:
     def silence(self, sink: Sink) -> None:
         """End all the sink's subscriptions."""
         self._subscriptions.leave_all(sink)
+
+    # --- who is there ---
+
+    def identity_of(self, sink: Sink) -> Identity:
+        """Who the sink's connection is; nobody in particular once it is gone."""
+        connection = self.connections.get(sink)
+        return ANYBODY if connection is None else connection.identity
+
+    async def authenticate(self, sink: Sink, credential: str) -> Identity:
+        """Let the sink's connection be who this key or token is of; what that one may not follow
+        ends, and its client is told.
+
+        :raises BadCredential:
+        :raises ExpiredCredential:
+        """
+        identity = await self.authenticator.identify(credential)
+        connection = self.connections.get(sink)
+        if connection is not None:
+            self.connections.renew(connection, identity)
+            self._recheck(connection)
+        return identity
+
+    def recheck(self) -> None:
+        """Keys or tokens were revoked: end the connections that came with them."""
+        for connection in list(self.connections.values()):
+            identity = connection.identity
+            if identity.kind == "anonymous":
+                continue
+            try:
+                self.authenticator.check_still(identity)
+            except NotifierError as refusal:
+                connection.end(refusal)
+
+    def _recheck(self, connection: Connection) -> None:
+        """Of what the connection follows, end what it may not."""
+        sink = connection.sink
+        for name in self._subscriptions.names(sink):
+            try:
+                self.access.check(connection.identity, Scope.SUBSCRIBE, name)
+            except NotifierError as refusal:
+                self.unsubscribe(sink, name)
+                connection.deprive(name, refusal)
 
     # --- use cases ---
 
@@ -352,6 +409,9 @@ class Node:
     def sweep(self) -> bool:
         """Housekeeping; True when keep-alive wants another turn at once."""
         self.broker.sweep()
+        now = self.now_ms() / 1000
+        for connection in self.connections.expired(now):
+            connection.end(ExpiredCredential("The time of your key or token is over."))
         return self.connections.sweep()
 
     def _introduce(self, sink: Sink) -> Member:

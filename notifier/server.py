@@ -7,6 +7,7 @@ import contextlib
 import logging
 import resource
 import socket
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -14,9 +15,12 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.netutil import bind_sockets
 
-from handlers.routes import application
+from handlers.application import application
+from handlers.keysource import KeySource, fetcher
 from notifier import logs
 from notifier.assets import static_path
+from notifier.auth.jwks import Jwks
+from notifier.authentication import Authentication, CannotAuthenticate
 from notifier.brokers.base import CannotOpen
 from notifier.brokers.choice import backing_of
 from notifier.collector import settle
@@ -60,13 +64,25 @@ class Server:
         …
         await server.stop()        # at once, or
         await server.drain()       # clients are sent away one by one, then stop
+
+    :raises CannotAuthenticate:
     """
 
     def __init__(self, settings: Settings) -> None:
         namespaces = settings.channel_namespaces()
         self.settings = settings
         broker, fleet = backing_of(settings, namespaces, wall_clock_ms)
-        self.node = Node(settings, broker, fleet, namespaces)
+        url = settings.token_jwks_url
+        self._key_source = KeySource(Jwks(), fetcher(url), time.monotonic) if url else None
+        self._authentication = Authentication(settings, self._key_source)
+        self.node = Node(
+            settings,
+            broker,
+            fleet,
+            namespaces,
+            access=self._authentication.access,
+            authenticator=self._authentication.authenticator,
+        )
         self._http = _HTTPServer(
             application(self.node, static_path()),
             # Above it Tornado hangs up without a word; the door refuses at the limit itself.
@@ -126,10 +142,11 @@ class Server:
         logs.event(log, logging.INFO, "server.listening", url=self.url)
 
     def reload(self) -> None:
-        """Read the certificate and its key again, for new connections.
+        """Read the API keys again, and the certificate and its key, for new connections.
 
         If they can't be used it goes on with those it has.
         """
+        self._look_at_keys(again=True)
         if self._keypair is None:
             return
         try:
@@ -172,6 +189,8 @@ class Server:
             # A request may wait for a broker that does not answer; nothing waits for it for ever.
             async with asyncio.timeout(FAREWELL_SECONDS):
                 await self._http.close_all_connections()
+        if self._key_source is not None:
+            await self._key_source.close()
         await self.node.close()
         logs.event(log, logging.INFO, "server.stopped")
 
@@ -187,8 +206,13 @@ class Server:
             self._watch()
             await asyncio.sleep(0 if more else SWEEP_SECONDS)
 
+    def _look_at_keys(self, *, again: bool = False) -> None:
+        if self._authentication.look(again=again):
+            self.node.recheck()
+
     def _watch(self) -> None:
-        """Where nobody tells us of a new certificate."""
+        """Where nobody tells us of new keys, or of a new certificate."""
+        self._look_at_keys()
         now = asyncio.get_running_loop().time()
         if self._keypair is None or now < self._look_at:
             return
@@ -241,7 +265,10 @@ async def serve(
     :raises CannotServe:
     """
     allow_files(settings.max_connections)
-    server = Server(settings)
+    try:
+        server = Server(settings)
+    except CannotAuthenticate as error:
+        raise CannotServe(str(error)) from error
     orders = Orders(reload=server.reload)
     # Before it says that it listens: who reads that may end it at once.
     with ordered(orders):

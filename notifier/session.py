@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -36,6 +36,7 @@ from notifier.wire.messages import Ref
 MAX_STRIKES = 3
 
 _MAX_REF = 200
+_MAX_TOKEN = 8192
 
 
 class State(Enum):
@@ -85,11 +86,19 @@ class ReadPresence:
 
 
 @dataclass(frozen=True, slots=True)
+class Authenticate:
+    """``token``: or a key, of whoever it is from now on."""
+
+    token: str = field(repr=False)
+    ref: Ref = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     ref: Ref = None
 
 
-Command = Subscribe | Unsubscribe | Publish | ReadHistory | ReadPresence | Ping
+Command = Subscribe | Unsubscribe | Publish | ReadHistory | ReadPresence | Authenticate | Ping
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +129,7 @@ _MEMBERS: dict[str, frozenset[str]] = {
     "publish": FIELDS,
     "history": frozenset({"channel", "since", "limit"}),
     "presence": frozenset({"channel"}),
+    "authenticate": frozenset({"token"}),
     "ping": frozenset(),
 }
 
@@ -196,6 +206,8 @@ class Session:
                 return ReadHistory(channel, _since(parsed), _limit(parsed), ref)
             case "presence":
                 return ReadPresence(check_channel(parsed.get("channel")), ref)
+            case "authenticate":
+                return Authenticate(_token(parsed), ref)
             case _:
                 return Ping(ref)
 
@@ -238,6 +250,13 @@ def _since(parsed: dict[str, Any]) -> str | None:
     if since is None or isinstance(since, str):
         return since
     raise BadField("since is a string.", field="since")
+
+
+def _token(parsed: dict[str, Any]) -> str:
+    token = parsed.get("token")
+    if isinstance(token, str) and 0 < len(token) <= _MAX_TOKEN:
+        return token
+    raise BadField(f"token is a string of 1 to {_MAX_TOKEN} characters.", field="token")
 
 
 def _presence(parsed: dict[str, Any]) -> bool:

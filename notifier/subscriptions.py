@@ -329,6 +329,12 @@ class Subscriptions:
 
     # --- leaving ---
 
+    def names(self, sink: Sink) -> list[str]:
+        """Of the channels and patterns that it has asked for."""
+        followed = self._hub.of(sink).values()
+        named = [subscription.channel for subscription in followed if not subscription.pattern]
+        return [*self._patterns.of(sink), *named]
+
     def leave(self, sink: Sink, name: str) -> None:
         """End the subscription to the channel, or to the pattern.
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from notifier.auth.identity import ANYBODY
 from notifier.channels import Pattern
 from notifier.config import NamespaceSettings, Settings
 from notifier.errors import NotifierError
@@ -27,6 +28,8 @@ FROM_NOW = Starts(Latest())
 
 
 class FakeConnection(FakePeer):
+    identity = ANYBODY
+
     def __init__(self, name: str, sink: Sink, stream: FakeStream) -> None:
         super().__init__()
         self.id = name or f"c{id(self)}"

@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
-from handlers.routes import application
+from handlers.application import application
 from notifier.assets import static_path
 from notifier.brokers.alone import Alone
 from notifier.config import Settings

@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 )
 
 from handlers.driver import Driver
+from notifier.auth.identity import ANYBODY
 from notifier.brokers.alone import Alone
 from notifier.config import NamespaceSettings, Settings
 from notifier.feed import Feed
@@ -73,6 +74,7 @@ class Client:
     """A connection from both ends: the server's handler in small, and who reads from it."""
 
     heard = True
+    identity = ANYBODY
 
     def __init__(self, machine: FanoutMachine, number: int, kind: str) -> None:
         self._machine = machine

@@ -27,7 +27,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     | {"backfill", "lane", "ring", "tail", "subscription", "subscriptions"}
     | {"listener", "patterns", "presence", "connections", "requests", "errands", "roster"},
     # 4: the use cases
-    frozenset({"node", "client", "drain", "crew", "directory"}),
+    frozenset({"node", "client", "drain", "crew", "directory", "authentication"}),
     # 5
     frozenset({"handlers"}),
     # 6: what puts it together

@@ -11,10 +11,10 @@ What is decided here is pure; ``handlers/keysource.py`` fetches.
 from __future__ import annotations
 
 from enum import Enum
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from notifier.auth.keyset import Keyset, parse_jwks
+from notifier.auth.loopback import is_loopback
 
 MAX_DOCUMENT_BYTES = 256 * 1024
 MAX_AGE_SECONDS = 600.0
@@ -109,18 +109,9 @@ def check_jwks_url(url: str) -> str:
         raise ValueError("write it such as https://id.example.org/.well-known/jwks.json")
     if parts.username is not None or parts.password is not None:
         raise ValueError("a JWKS document is public: write no user and no password")
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise ValueError(
             "write https: over http, whoever is on the way could put in keys of their own "
             "(loopback addresses excepted)"
         )
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

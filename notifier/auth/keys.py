@@ -77,7 +77,7 @@ class ApiKey:
     def identity(self) -> Identity:
         """Who asks with it."""
         grants = dict.fromkeys(self.scopes, self.channels)
-        return Identity("key", self.name, grants, expires_at=self.expires)
+        return Identity("key", self.name, grants, expires_at=self.expires, credential_id=self.id)
 
 
 def make_key(
@@ -117,6 +117,9 @@ class Keys:
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._by_id
 
     def identify(self, text: str, now: float) -> Identity:
         """Who has this key.

@@ -105,6 +105,9 @@ class Access:
             yield rules.of(scope)
 
 
+OPEN = Access(Rules.all(Rule.PUBLIC), {}, authenticates=False)
+
+
 def _lets(rule: Rule, identity: Identity, channel: str) -> bool:
     match rule:
         case Rule.PUBLIC:

@@ -83,7 +83,7 @@ def pack(identity: Identity) -> bytes:
             "name": identity.name,
             "grants": {scope.value: reach.texts() for scope, reach in identity.grants.items()},
             "expires_at": identity.expires_at,
-            "token_id": identity.token_id,
+            "credential_id": identity.credential_id,
             "info": None if identity.info is None else identity.info.decode(),
         }
     )
@@ -97,7 +97,7 @@ def unpack(packed: bytes) -> Identity:
         value["name"],
         {Scope(scope): Reach.of(texts) for scope, texts in value["grants"].items()},
         expires_at=value["expires_at"],
-        token_id=value["token_id"],
+        credential_id=value["credential_id"],
         info=None if value["info"] is None else value["info"].encode(),
     )
 

@@ -121,7 +121,7 @@ class TokenRules:
         claims = token.claims(keys)
         expires_at = self.check(claims, now)
         identity = identity_of(claims, expires_at)
-        token_id = identity.token_id
+        token_id = identity.credential_id
         if revocations and token_id is not None and revocations.is_revoked(token_id, now):
             raise BadCredential("This token was revoked.")
         return identity
@@ -174,7 +174,7 @@ def identity_of(claims: dict[str, Any], expires_at: float) -> Identity:
         subject,
         dict(_grants(claims)),
         expires_at=expires_at,
-        token_id=token_id,
+        credential_id=token_id,
         info=_info(claims),
     )
 

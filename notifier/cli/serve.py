@@ -35,8 +35,8 @@ def _greet(url: str) -> None:
         ("notifier serve", "on http://127.0.0.1:8888, with the built-in page"),
         ("notifier serve --port 0", "on any free port; the log says which"),
         (
-            "notifier serve --host 0.0.0.0 --allowed-hosts push.example.org",
-            "for others, under a name of its own",
+            "notifier serve --host 0.0.0.0 --allowed-hosts push.example.org --keys-file keys.toml",
+            "for others who have a key, under a name of its own",
         ),
         (
             "notifier serve --broker sqlite:notifier.db",

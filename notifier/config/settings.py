@@ -18,6 +18,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from notifier.auth.loopback import is_loopback
 from notifier.channels import Namespace, Namespaces
 from notifier.config import brokerurl, tokens
 from notifier.config.namespaces import NamespaceSettings
@@ -38,6 +39,9 @@ from notifier.config.values import (
 )
 
 PREFIX = "NOTIFIER_"
+
+# With any of these somebody can show who it is.
+_ASKS = ("keys_file", "token_secret", "token_keys_file", "token_jwks_url")
 
 _KiB, _MiB = 1024, 1024 * 1024
 _DAY = 86400.0
@@ -242,6 +246,12 @@ class Settings(BaseSettings):
     token_cookie: str = _setting(
         "Access", "", "Name of the cookie in which browsers bring their token; else none is read."
     )
+    insecure: bool = _setting(
+        "Access",
+        False,
+        "Listen beyond loopback although nobody is asked for a key or a token: whoever reaches the "
+        "server may do everything.",
+    )
     who_may_publish: Who = _setting(
         "Access",
         "auto",
@@ -395,6 +405,20 @@ class Settings(BaseSettings):
         if bool(key) != bool(info.data.get("tls_cert")):
             raise ValueError("tls_cert and tls_key go together: set both or none")
         return key
+
+    @field_validator("insecure")
+    @classmethod
+    def _not_open_by_accident(cls, insecure: bool, info: ValidationInfo) -> bool:
+        host = info.data.get("host", "localhost")  # without one, that is the problem
+        asks = any(info.data.get(name) for name in _ASKS)
+        if not (insecure or asks or is_loopback(host)):
+            raise ValueError(
+                f"on {host}, whoever reaches this server could read and publish everything: make "
+                "keys (notifier key create, setting keys_file) or verify tokens (token_secret, "
+                "token_keys_file, token_jwks_url), listen on 127.0.0.1, or say that it is meant so "
+                "with --insecure"
+            )
+        return insecure
 
     @field_validator("token_secret")
     @classmethod

@@ -18,7 +18,7 @@ USER = Identity(
     "42",
     {Scope.SUBSCRIBE: Reach.of(["alerts", "builds:*"]), Scope.PUBLISH: Reach.of(["*:é"])},
     expires_at=2000.0,
-    token_id="t1",
+    credential_id="t1",
     info='{"name":"é"}'.encode(),
 )
 KEY = Identity("key", "ci", {Scope.ADMIN: Reach()})

@@ -56,7 +56,7 @@ def test_token_says_who_and_what(algorithm: str) -> None:
         info={"name": "Ada"}, jti="t1",
     )  # fmt: skip
     identity = identify(text, keys_of(algorithm))
-    assert (identity.kind, identity.user, identity.token_id) == ("token", "42", "t1")
+    assert (identity.kind, identity.user, identity.credential_id) == ("token", "42", "t1")
     assert identity.expires_at == NOW + 3600
     assert identity.info == b'{"name":"Ada"}'
     for scope in (Scope.SUBSCRIBE, Scope.HISTORY, Scope.PRESENCE):

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -112,11 +113,34 @@ def test_port_in_use_is_told_in_one_line(notifier: Run) -> None:
 
 
 def test_address_that_is_not_ours_is_told_in_one_line(notifier: Run) -> None:
-    done = notifier("serve", "--host", "192.0.2.1")
+    done = notifier("serve", "--host", "192.0.2.1", "--insecure")
     assert done.returncode == 1
     assert re.fullmatch(
         r"error: cannot serve on 192\.0\.2\.1:8888: Cannot assign .*\n", done.stderr
     )
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "push.example.org"])
+def test_it_is_not_open_to_a_network_by_accident(notifier: Run, host: str) -> None:
+    done = notifier("serve", "--host", host, "--port", "0")
+    assert (done.returncode, done.stdout) == (2, "")
+    for way_out in ("--insecure", "notifier key create", "token_secret", "127.0.0.1", host):
+        assert way_out in done.stderr
+
+
+def test_with_keys_it_may_be_reached(serve: Serve, notifier: Run, tmp_path: Path) -> None:
+    keys = str(tmp_path / "keys.toml")
+    made = notifier("key", "create", "ci", "--scope", "publish", "--channel", "*",
+                    "--keys-file", keys)  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    with serve("--host", "0.0.0.0", "--keys-file", keys) as running:
+        port = running.lines[-1].rpartition(":")[2].strip()
+        url = f"http://127.0.0.1:{port}/notify/alerts"
+        with pytest.raises(HTTPError, match="401"):
+            urlopen(Request(url, b"hi"), timeout=20)
+        headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
+        with urlopen(Request(url, b"hi", headers), timeout=20) as answer:
+            assert answer.status == 200
 
 
 def test_broker_that_cannot_be_opened_is_told_in_one_line(notifier: Run, tmp_path: Path) -> None:
@@ -225,7 +249,7 @@ def test_port_that_others_have_is_told_in_one_line_though_workers_could_share_it
 
 @pytest.mark.parametrize("host", ["localhost", "0.0.0.0"])
 def test_workers_listen_on_any_kind_of_address(serve: Serve, host: str) -> None:
-    with serve(*TWO, "--host", host) as running:
+    with serve(*TWO, "--host", host, "--insecure") as running:
         port = running.lines[-1].rpartition(":")[2].strip()
         with urlopen(f"http://127.0.0.1:{port}/health/live", timeout=20) as answer:
             assert answer.status == 200

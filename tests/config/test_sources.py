@@ -186,6 +186,7 @@ def test_every_setting_is_read_from_the_environment(monkeypatch: pytest.MonkeyPa
         "namespaces": '{"audit": {"history_size": 9, "history_ttl": "1m"}}',
         "presence": "true",
         "deflate": "true",
+        "insecure": "true",
         "workers": "1",  # more need another broker
         "log_level": "error",
         "log_format": "json",

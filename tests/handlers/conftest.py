@@ -10,7 +10,7 @@ import pytest
 from tornado.ioloop import IOLoop
 from tornado.web import Application
 
-from handlers.routes import application
+from handlers.application import application
 from notifier.assets import static_path
 from notifier.brokers.alone import Alone
 from notifier.brokers.memory import MemoryBroker

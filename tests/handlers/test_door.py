@@ -62,6 +62,7 @@ ROUTES = {
         "/connections/x/subscriptions/alerts", "DELETE, OPTIONS"
     ),
     "/nodes": Route("/nodes", "GET, HEAD, OPTIONS"),
+    "/ticket": Route("/ticket", "POST, OPTIONS", lively=True),
     "/metrics": Route("/metrics", "GET, HEAD, OPTIONS", lively=True),
     "/health/live": Route("/health/live", "GET, HEAD, OPTIONS"),
     "/health/ready": Route("/health/ready", "GET, HEAD, OPTIONS"),

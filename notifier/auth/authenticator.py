@@ -1,0 +1,106 @@
+"""Who asks: from a key, a token or a ticket to an identity."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Protocol
+
+from notifier.auth.identity import Identity
+from notifier.auth.keys import Keys, looks_like_key
+from notifier.auth.keyset import Keyset
+from notifier.auth.revocations import Revocations
+from notifier.auth.tickets import Tickets, looks_like_ticket
+from notifier.auth.tokens import Token, TokenRules
+from notifier.errors import BadCredential, ExpiredCredential
+
+# No document that can be fetched has keys for them.
+_OF_SECRETS = frozenset({"HS256"})
+
+
+class KeyHolder(Protocol):
+    """Has the API keys that are good at the moment."""
+
+    @property
+    def keys(self) -> Keys: ...
+
+
+class Source(Protocol):
+    """Has keys that verify tokens, and may have to fetch them."""
+
+    async def keys(self, kid: str | None) -> Keyset:
+        """Those for a token that means this one."""
+
+
+class Authenticator:
+    """Knows everybody who can be known here.
+
+    :param clock: seconds since 1970.
+    :param holder: of API keys, if there are any.
+    :param rules: what is asked of a token besides its signature.
+    :param static: keys of tokens that are here.
+    :param source: of such that are elsewhere, if there is one.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        holder: KeyHolder | None = None,
+        rules: TokenRules | None = None,
+        static: Keyset | None = None,
+        source: Source | None = None,
+    ) -> None:
+        self._holder = holder
+        self._rules = rules or TokenRules()
+        self._static = static or Keyset()
+        self._source = source
+        self.tickets = Tickets(clock, secrets.token_bytes)
+        self.revocations = Revocations()
+        self._clock = clock
+
+    def at_once(self, credential: str) -> Identity | None:
+        """Whose it is; ``None`` where only :meth:`identify` can tell, which may take a while.
+
+        :raises BadCredential:
+        :raises ExpiredCredential:
+        """
+        now = self._clock()
+        if looks_like_key(credential):
+            if self._holder is None:
+                raise BadCredential("There are no API keys on this server.")
+            return self._holder.keys.identify(credential, now)
+        if looks_like_ticket(credential):
+            identity = self.tickets.redeem(credential, now)
+            if identity is None:
+                raise BadCredential("This ticket is not good: one is good once, and for seconds.")
+            return identity
+        token = Token.parse(credential)
+        if self._source is not None and token.algorithm not in _OF_SECRETS:
+            return None
+        return self._rules.identify(token, self._static, now, self.revocations)
+
+    async def identify(self, credential: str) -> Identity:
+        """Whose it is; asks for keys that are elsewhere, if need be. Raises as :meth:`at_once`."""
+        identity = self.at_once(credential)
+        if identity is not None:
+            return identity
+        assert self._source is not None
+        token = Token.parse(credential)
+        keys = self._static | await self._source.keys(token.kid)
+        return self._rules.identify(token, keys, self._clock(), self.revocations)
+
+    def check_still(self, identity: Identity) -> None:
+        """See that it is good at this moment; a token's key is not looked at again.
+
+        :raises BadCredential: it was revoked.
+        :raises ExpiredCredential:
+        """
+        now = self._clock()
+        match identity.kind, identity.credential_id:
+            case "key", id if self._holder is None or id not in self._holder.keys:
+                raise BadCredential("This API key was revoked.")
+            case "token", str(id) if self.revocations.is_revoked(id, now):
+                raise BadCredential("This token was revoked.")
+        if identity.is_expired(now):
+            raise ExpiredCredential(f"The time of this {identity.kind} is over; get a new one.")

@@ -1,0 +1,337 @@
+"""Who may do what: everybody, everything, on every kind of channel, over every transport."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from handlers.policy import Level
+from handlers.routes import routes
+from notifier.assets import static_path
+from notifier.auth.issuing import make_token, signing_secret
+from notifier.auth.keyfile import KeyFile
+from notifier.auth.keys import make_key
+from notifier.auth.reach import Reach
+from notifier.auth.scopes import Scope
+from notifier.node import Node
+from notifier.notification import Notification
+from notifier.server import Server
+from tests.auth.signing import SECRET
+from tests.handlers.serving import HANDSHAKE, RawSocket, head, open_stream, request, serving
+
+ALLOWED, WHO_ARE_YOU, NOT_YOU = 0, 40100, 40302
+
+# Everybody there is; what they were granted is granted on builds:*.
+KEYS = {
+    "producer": {Scope.PUBLISH},
+    "reader": {Scope.SUBSCRIBE, Scope.HISTORY, Scope.PRESENCE},
+    "scraper": {Scope.METRICS},
+    "admin": {Scope.ADMIN},
+}
+TOKENS = {
+    "listener": {"sub": "42", "channels": ["builds:*"]},
+    "writer": {"sub": "43", "channels": ["builds:*"], "publish": True},
+    "stranger": {"sub": "44"},
+}
+EVERYBODY = {"nobody", *KEYS, *TOKENS}
+READERS = {"reader", "listener", "writer"}
+
+# A channel of each kind, and who may do what there.
+CHANNELS: dict[str, dict[Scope, set[str]]] = {
+    "builds:1": {
+        Scope.PUBLISH: {"producer", "writer"},
+        Scope.SUBSCRIBE: READERS,
+        Scope.HISTORY: READERS,
+        Scope.PRESENCE: READERS,
+    },
+    "alerts": {scope: set() for scope in Scope},
+    "open:1": dict.fromkeys(Scope, EVERYBODY),
+    "members:1": {scope: set(TOKENS) for scope in Scope},
+    "user:42": {
+        Scope.PUBLISH: set(),
+        Scope.SUBSCRIBE: {"listener"},
+        Scope.HISTORY: {"listener"},
+        Scope.PRESENCE: {"listener"},
+    },
+}
+RULES = ("publish", "subscribe", "read_history", "see_presence")
+SETTINGS = {
+    "token_secret": SECRET,
+    "presence": True,
+    "namespaces": {
+        "open": {f"who_may_{deed}": "public" for deed in RULES},
+        "members": {f"who_may_{deed}": "authenticated" for deed in RULES},
+    },
+}
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path) -> AsyncIterator[tuple[Server, dict[str, str | None]]]:
+    """A server that asks, and what everybody shows it."""
+    file = KeyFile(tmp_path / "keys.toml")
+    shown: dict[str, str | None] = {"nobody": None}
+    for name, scopes in KEYS.items():
+        key, text = make_key(
+            name, scopes=scopes, channels=Reach.of(["builds:*"]), created=time.time()
+        )
+        file.add(key)
+        shown[name] = text
+    for name, claims in TOKENS.items():
+        shown[name] = make_token({**claims, "exp": time.time() + 600}, signing_secret(SECRET))
+    async with serving(keys_file=str(file.path), **SETTINGS) as server:
+        for channel in CHANNELS:
+            there = Notification.of_payload("something is there")
+            await server.node.publish(there, channel, producer="")
+        yield server, shown
+
+
+class Visitor:
+    """Somebody at a server, and all that can be tried there."""
+
+    def __init__(self, port: int, credential: str | None) -> None:
+        self.port = port
+        self.headers = {} if credential is None else {"Authorization": f"Bearer {credential}"}
+
+    async def ask(self, method: str, path: str, body: bytes | None = None, **more: str) -> int:
+        answer = await request(self.port, method, path, body=body, headers={**self.headers, **more})
+        if method == "HEAD":  # has no body to tell a code in
+            return {200: ALLOWED, 401: WHO_ARE_YOU, 403: NOT_YOU}[answer.status]
+        return _told(answer.body) if answer.status == 200 else answer.code
+
+    async def begin(self, path: str) -> int:
+        """An answer without an end: whether it begins."""
+        reader, writer = await open_stream(self.port)
+        try:
+            writer.write(head("GET", path, self.headers))
+            begun = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            if " 200 " in begun.splitlines()[0]:
+                return ALLOWED
+            size = int(begun.partition("content-length:")[2].split()[0])
+            return _told(await reader.readexactly(size))
+        finally:
+            writer.close()
+
+    async def command(self, message: dict[str, object]) -> int:
+        """On a WebSocket without a word in its URL."""
+        return await self.talk("/ws", message)
+
+    async def talk(self, path: str, message: dict[str, object] | None = None) -> int:
+        reader, writer = await open_stream(self.port)
+        socket = RawSocket(reader, writer)
+        try:
+            answer = await socket.upgrade(path, self.headers)
+            if answer.status != 101:
+                return answer.code or answer.status
+            assert (await socket.message())["type"] == "welcome"
+            said = await (socket.message() if message is None else socket.ask(message))
+            return int(said["code"]) if said["type"] == "error" else ALLOWED
+        finally:
+            socket.close()
+
+    async def payloads(self, channel: str, sent: bytes | None) -> int:
+        """On ``/raw``; what is sent comes back where it may be published."""
+        reader, writer = await open_stream(self.port)
+        socket = RawSocket(reader, writer)
+        try:
+            answer = await socket.upgrade(f"/raw/{channel}", self.headers)
+            if answer.status != 101:
+                return answer.code or answer.status
+            if sent is None:
+                return ALLOWED
+            await socket.say(sent.decode())
+            opcode, payload = await socket.frame()
+            while opcode == 9:
+                opcode, payload = await socket.frame()
+            if opcode != 8:
+                return ALLOWED
+            assert int.from_bytes(payload[:2]) == 4503
+            return NOT_YOU if self.headers else WHO_ARE_YOU
+        finally:
+            socket.close()
+
+
+def _told(body: bytes) -> int:
+    """The code of the first refusal in an answer."""
+    for line in body.splitlines():
+        value = json.loads(line)
+        for item in value if isinstance(value, list) else [value]:
+            failures = item.get("failures") or item.get("channels") or [item]
+            for failure in failures if isinstance(failures, list) else []:
+                if isinstance(failure, dict) and "error" in failure:
+                    return int(failure["error"]["code"])
+    return ALLOWED
+
+
+async def refused_in_207(visitor: Visitor, channel: str, body: object) -> int:
+    """A batch is answered for each of its items."""
+    answer = await request(
+        visitor.port,
+        "POST",
+        "/notify",
+        body=json.dumps(body).encode(),
+        headers={**visitor.headers, "Content-Type": "application/json"},
+    )
+    return _told(answer.body) if answer.status in (200, 207) else answer.code or answer.status
+
+
+async def lines(visitor: Visitor, channel: str) -> int:
+    answer = await request(
+        visitor.port,
+        "POST",
+        "/notify",
+        body=json.dumps({"channel": channel, "message": "x"}).encode() + b"\n",
+        headers={**visitor.headers, "Content-Type": "application/x-ndjson"},
+    )
+    return _told(answer.body) if answer.status in (200, 207) else answer.code or answer.status
+
+
+Deed = Callable[[Visitor, str], Awaitable[int]]
+PUBLISH: dict[str, Deed] = {
+    "POST to the channel": lambda v, c: v.ask("POST", f"/notify/{c}", b"hi"),
+    "PUT to the channel": lambda v, c: v.ask("PUT", f"/notify/{c}", b"hi"),
+    "POST of JSON": lambda v, c: v.ask(
+        "POST", "/notify", json.dumps({"channel": c, "message": "x"}).encode()
+    ),
+    "POST of an array": lambda v, c: refused_in_207(v, c, [{"channel": c, "message": "x"}]),
+    "POST to several": lambda v, c: refused_in_207(v, c, {"channels": [c], "message": "x"}),
+    "a line of NDJSON": lines,
+    "a WebSocket's command": lambda v, c: v.command(
+        {"type": "publish", "channel": c, "message": "x"}
+    ),
+}
+SUBSCRIBE: dict[str, Deed] = {
+    "a WebSocket by its URL": lambda v, c: v.talk(f"/ws?channel={c}"),
+    "a WebSocket's command": lambda v, c: v.command({"type": "subscribe", "channel": c}),
+    "payloads": lambda v, c: v.payloads(c, None),
+    "server-sent events": lambda v, c: v.begin(f"/events?channel={c}"),
+    "several at once": lambda v, c: v.begin(f"/events?channel=open:2&channel={c}"),
+    "lines": lambda v, c: v.begin(f"/stream?channel={c}"),
+    "a poll": lambda v, c: v.ask("GET", f"/stream?poll=1&channel={c}"),
+    "a look at the channel": lambda v, c: v.ask("GET", f"/channels/{c}"),
+    "a list of channels": lambda v, c: v.ask("GET", f"/channels?pattern={c}*"),
+}
+HISTORY: dict[str, Deed] = {
+    "GET": lambda v, c: v.ask("GET", f"/channels/{c}/history"),
+    "HEAD": lambda v, c: v.ask("HEAD", f"/channels/{c}/history"),
+    "a WebSocket's command": lambda v, c: v.command({"type": "history", "channel": c}),
+}
+PRESENCE: dict[str, Deed] = {
+    "GET": lambda v, c: v.ask("GET", f"/channels/{c}/presence"),
+    "a WebSocket's command": lambda v, c: v.command({"type": "presence", "channel": c}),
+}
+DEEDS: dict[Scope, dict[str, Deed]] = {
+    Scope.PUBLISH: PUBLISH,
+    Scope.SUBSCRIBE: SUBSCRIBE,
+    Scope.HISTORY: HISTORY,
+    Scope.PRESENCE: PRESENCE,
+}
+ABOUT_CHANNELS = [
+    pytest.param(scope, deed, channel, id=f"{scope}-{name}-{channel}")
+    for scope, deeds in DEEDS.items()
+    for name, deed in deeds.items()
+    for channel in CHANNELS
+    # Their names begin alike, and what a pattern reaches is another matter.
+    if not (name == "a list of channels" and channel in ("alerts", "user:42"))
+]
+# What is about the node as a whole, with the scope it takes.
+ABOUT_THE_NODE = {
+    ("GET", "/nodes"): Scope.ADMIN,
+    ("GET", "/metrics"): Scope.METRICS,
+    ("DELETE", "/connections/x"): Scope.ADMIN,
+    ("DELETE", "/connections/x/subscriptions/alerts"): Scope.ADMIN,
+    ("DELETE", "/channels/open:1/history"): Scope.ADMIN,
+}
+FOR_EVERYBODY = ("/", "/static/app.js", "/health/live", "/health/ready")
+
+
+def expected(who: str, allowed: set[str]) -> int:
+    return ALLOWED if who in allowed else WHO_ARE_YOU if who == "nobody" else NOT_YOU
+
+
+@pytest.mark.parametrize(("scope", "deed", "channel"), ABOUT_CHANNELS)
+async def test_channels(
+    guarded: tuple[Server, dict[str, str | None]], scope: Scope, deed: Deed, channel: str
+) -> None:
+    server, shown = guarded
+    found = {who: await deed(Visitor(server.port, shown[who]), channel) for who in shown}
+    wanted = {who: expected(who, CHANNELS[channel][scope]) for who in shown}
+    assert found == wanted
+
+
+async def test_payloads_are_published_by_who_may(
+    guarded: tuple[Server, dict[str, str | None]],
+) -> None:
+    """Who may not listen gets no connection, so only who may listen can try."""
+    server, shown = guarded
+    for channel, rules in CHANNELS.items():
+        both = rules[Scope.PUBLISH] & rules[Scope.SUBSCRIBE]
+        for who, credential in shown.items():
+            found = await Visitor(server.port, credential).payloads(channel, b"hi")
+            assert found == expected(who, both), (channel, who)
+
+
+@pytest.mark.parametrize(("method", "path"), ABOUT_THE_NODE)
+async def test_the_node(
+    guarded: tuple[Server, dict[str, str | None]], method: str, path: str
+) -> None:
+    server, shown = guarded
+    scope = ABOUT_THE_NODE[method, path]
+    allowed = {who for who, scopes in KEYS.items() if scope in scopes}
+    for who, credential in shown.items():
+        answer = await request(
+            server.port, method, path, headers=Visitor(server.port, credential).headers
+        )
+        found = ALLOWED if answer.status in (200, 404) else answer.code
+        assert found == expected(who, allowed), who
+
+
+@pytest.mark.parametrize("path", FOR_EVERYBODY)
+async def test_what_is_for_everybody_asks_nobody(
+    guarded: tuple[Server, dict[str, str | None]], path: str
+) -> None:
+    server, _ = guarded
+    answer = await request(server.port, "GET", path, headers={"Authorization": "Bearer rubbish"})
+    assert answer.status == 200
+
+
+async def test_the_echo_is_for_everybody(guarded: tuple[Server, dict[str, str | None]]) -> None:
+    server, _ = guarded
+    answer = await request(server.port, "GET", "/echo", headers=HANDSHAKE)
+    assert answer.status == 101
+
+
+async def test_a_ticket_is_for_who_is_known(
+    guarded: tuple[Server, dict[str, str | None]],
+) -> None:
+    server, shown = guarded
+    for who, credential in shown.items():
+        visitor = Visitor(server.port, credential)
+        answer = await request(server.port, "POST", "/ticket", headers=visitor.headers, body=b"")
+        assert answer.status == (401 if who == "nobody" else 200), who
+
+
+def test_every_method_of_every_route_is_tried_here(node: Node) -> None:
+    """A route that is added has its row, or this fails."""
+    tried = {
+        ("POST", "/notify"), ("POST", "/notify/{channel}"), ("PUT", "/notify/{channel}"),
+        ("GET", "/ws"), ("GET", "/raw/{channel}"), ("GET", "/events"), ("GET", "/stream"),
+        ("GET", "/channels"), ("GET", "/channels/{channel}"),
+        ("GET", "/channels/{channel}/history"), ("GET", "/channels/{channel}/presence"),
+        ("POST", "/ticket"), ("GET", "/echo"), ("GET", "/static/{file*}"),
+    }  # fmt: skip
+    tried |= {("GET", path) for path in FOR_EVERYBODY if "static" not in path}
+    tried |= {
+        (method, path.replace("/x", "/{connection}").replace("alerts", "{channel}")
+         .replace("open:1", "{channel}"))
+        for method, path in ABOUT_THE_NODE
+    }  # fmt: skip
+    table = routes(node, static_path())
+    assert {(m, route.path) for route in table for m in route.policy.needs} == tried
+    for route in table:
+        for method, need in route.policy.needs.items():
+            public = route.path in ("/echo", "/static/{file*}") or route.path in FOR_EVERYBODY
+            assert (need is Level.PUBLIC) == public, (method, route.path)
