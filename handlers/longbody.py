@@ -165,11 +165,14 @@ class LongBody:
     # --- patience ---
 
     def _watch(self) -> None:
-        """Every now and then: is the client still there, does the node stay?"""
+        """Every now and then: is the client still there and let in, does the node stay?"""
         if self._over:
             return
         now, settings = self._loop.time(), self._handler.node.settings
         self._loop.call_later(self._watch_seconds, self._watch)
+        if not self._stopped and (refusal := self._disowned()) is not None:
+            self._give_up(refusal)
+            return
         patience = settings.body_timeout
         if self._stopped:
             patience = min(patience, LINGER_SECONDS)
@@ -186,11 +189,24 @@ class LongBody:
             # A short body is not cut; one without end leaves time to be told.
             self._leave_by = self._leave_by or now + settings.drain_seconds / 2
             if now >= self._leave_by:
-                refusal = Draining("This node is about to leave: send the rest to another.")
-                if self._busy:
-                    self._publisher.halt = refusal
-                else:
-                    self._stop(refusal)
+                self._give_up(Draining("This node is about to leave: send the rest to another."))
+
+    def _disowned(self) -> NotifierError | None:
+        """Why who sends this may not any more: its key or token has ended, or was revoked."""
+        identity = self._handler.identity
+        if identity.kind == "anonymous":
+            return None
+        try:
+            self._handler.node.authenticator.check_still(identity)
+        except NotifierError as refusal:
+            return refusal
+        return None
+
+    def _give_up(self, refusal: NotifierError) -> None:
+        if self._busy:
+            self._publisher.halt = refusal
+        else:
+            self._stop(refusal)
 
     # --- answers ---
 

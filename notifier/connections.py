@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
@@ -11,6 +10,7 @@ from notifier.auth.identity import Identity
 from notifier.config import Settings
 from notifier.counts import Counts
 from notifier.errors import Draining, NotifierError, TooManyConnections
+from notifier.expiries import Expiries
 from notifier.keepalive import Keepalive, Peer
 from notifier.notification import Gap
 from notifier.sink import Sink, Stream
@@ -70,8 +70,7 @@ class Connections(Mapping[Sink, Connection]):
         self._on_silenced = on_silenced
         self._open: dict[Sink, Connection] = {}
         self._by_id: dict[str, Connection] = {}
-        # When whose key or token ends, soonest first; one that was renewed is here twice.
-        self._ends: list[tuple[float, str]] = []
+        self._expiries = Expiries()
         self._keepalive = Keepalive(
             ping_interval=settings.ping_interval,
             ping_timeout=settings.ping_timeout,
@@ -144,7 +143,7 @@ class Connections(Mapping[Sink, Connection]):
         self._open[connection.sink] = connection
         self._by_id[connection.id] = connection
         self.deserted.clear()
-        self._await_end(connection)
+        self._expiries.set(connection.id, connection.identity.expires_at)
         self._keepalive.add(connection, self._clock())
         traffic = connection.sink.traffic
         traffic.open += 1
@@ -155,6 +154,7 @@ class Connections(Mapping[Sink, Connection]):
         sink = connection.sink
         if self._open.pop(sink, None) is not None:
             del self._by_id[connection.id]
+            self._expiries.set(connection.id, None)
             sink.traffic.open -= 1
             sink.traffic.closed[sink.ended or "lost"] += 1
         if not self._open:
@@ -166,23 +166,14 @@ class Connections(Mapping[Sink, Connection]):
     def renew(self, connection: Connection, identity: Identity) -> None:
         """It has shown who it is, again or for the first time."""
         connection.identity = identity
-        self._await_end(connection)
+        self._expiries.set(connection.id, identity.expires_at)
 
-    def _await_end(self, connection: Connection) -> None:
-        expires_at = connection.identity.expires_at
-        if expires_at is not None:
-            heapq.heappush(self._ends, (expires_at, connection.id))
-
-    def expired(self, now: float) -> Iterator[Connection]:
-        """Those whose key or token has ended since they were looked for.
+    def expired(self, now: float) -> list[Connection]:
+        """Those whose key or token has ended since they were last asked for.
 
         :param now: seconds since 1970.
         """
-        while self._ends and self._ends[0][0] <= now:
-            _, id = heapq.heappop(self._ends)
-            connection = self._by_id.get(id)
-            if connection is not None and connection.identity.is_expired(now):
-                yield connection
+        return [self._by_id[id] for id in self._expiries.take_due(now)]
 
     def sweep(self) -> bool:
         """Ask for signs of life; True when there is more to do at once."""

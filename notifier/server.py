@@ -96,6 +96,7 @@ class Server:
         files = settings.keypair()
         self._keypair = Keypair(*files) if files else None
         self._look_at = 0.0
+        self._recheck = False
         self._sockets: list[socket.socket] = []
         self._chores: list[asyncio.Task[None]] = []
 
@@ -207,8 +208,11 @@ class Server:
             await asyncio.sleep(0 if more else SWEEP_SECONDS)
 
     def _look_at_keys(self, *, again: bool = False) -> None:
-        if self._authentication.look(again=again):
+        changed = self._authentication.look(again=again)
+        if changed or self._recheck:
             self.node.recheck()
+        # Once more: who was just being let in was not there yet.
+        self._recheck = changed
 
     def _watch(self) -> None:
         """Where nobody tells us of new keys, or of a new certificate."""

@@ -25,7 +25,16 @@ FLOORS: tuple[frozenset[str], ...] = (
     # 3: the log and its readers
     frozenset({"brokers", "feed", "hub", "sink", "keepalive"})
     | {"backfill", "lane", "ring", "tail", "subscription", "subscriptions"}
-    | {"listener", "patterns", "presence", "connections", "requests", "errands", "roster"},
+    | {
+        "listener",
+        "patterns",
+        "presence",
+        "connections",
+        "expiries",
+        "requests",
+        "errands",
+        "roster",
+    },
     # 4: the use cases
     frozenset({"node", "client", "drain", "crew", "directory", "authentication"}),
     # 5

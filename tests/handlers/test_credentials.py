@@ -22,7 +22,15 @@ from notifier.auth.scopes import Scope
 from notifier.notification import Notification
 from notifier.server import Server
 from tests.auth.signing import SECRET
-from tests.handlers.serving import PATIENCE, raw_socket, request, serving, until
+from tests.handlers.serving import (
+    PATIENCE,
+    head,
+    raw_socket,
+    request,
+    serving,
+    until,
+    wire_to,
+)
 
 HISTORY = "/channels/alerts/history"
 
@@ -205,6 +213,28 @@ async def test_a_revoked_key_is_out_and_so_are_its_connections(guarded: Guarded)
         assert (await socket.closed())[0] == 4503
         answer = await request(guarded.port, "GET", HISTORY, headers=shown)
         assert answer.code == 40101
+
+
+async def test_a_body_without_end_ends_with_its_key(guarded: Guarded) -> None:
+    key, text = make_key(
+        "pipe", scopes={Scope.PUBLISH}, channels=Reach.of(["*"]), created=time.time()
+    )
+    guarded.file.add(key)
+    guarded.server.reload()
+    headers = {
+        "X-API-Key": text,
+        "Content-Type": "application/x-ndjson",
+        "Transfer-Encoding": "chunked",
+    }
+    async with wire_to(guarded.port) as wire:
+        await wire.send(head("POST", "/notify/alerts", headers))
+        line = b'{"message":"one"}\n'
+        await wire.send(b"%x\r\n%b\r\n" % (len(line), line))
+        await until(lambda: guarded.server.node.counts.intakes["ndjson"].stored == 1)
+        guarded.file.remove("pipe")
+        answer = await wire.answer()
+        assert answer.json["error"]["code"] == 40101
+        assert answer.json["stored"] == 1
 
 
 async def test_a_new_key_is_good_without_a_restart(guarded: Guarded) -> None:
