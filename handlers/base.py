@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable
-from typing import Any
+from collections.abc import Awaitable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from pydantic_core import to_json
 from tornado.http1connection import HTTP1Connection
@@ -30,6 +31,12 @@ class Handler(RequestHandler):
     takes_body = False
     # Whether the body may take no longer than the setting body_timeout.
     timed_body = True
+
+    # What is to be audited, by method; one of notifier.audit.ACTS.
+    acts: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    # What is told of it there; and of any refusal, its code.
+    facts: Mapping[str, object] = MappingProxyType({})
+    refusal_code: int | None = None
 
     # It seldom waits, and never under a timeout: it needs no task before it does (arrival.py).
     prompt = False

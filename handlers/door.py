@@ -146,6 +146,7 @@ def nothing_at(path: str) -> NoSuchResource:
 def refuse(handler: RequestHandler, error: NotifierError) -> bytes:
     """Set status and headers for the refusal; the body that goes with them."""
     handler.node.counts.errors[error.code] += 1  # type: ignore[attr-defined]
+    handler.refusal_code = error.code  # type: ignore[attr-defined]
     handler.set_status(error.status)
     handler.set_header("Content-Type", "application/json; charset=utf-8")
     handler.set_header("Cache-Control", "no-store")

@@ -51,6 +51,7 @@ class Outflow:
         tailor: Tailor | None = None,
     ) -> None:
         self.id = node.new_id()
+        self.since_ms = node.now_ms()
         self.identity = identity
         # Nobody answers here: whether a peer is there, its TCP tells.
         self.heard = True
@@ -62,7 +63,7 @@ class Outflow:
         self._last = last
         self._names = set(names)
         self._refuse = refuse
-        self._remote = request.remote_ip
+        self.remote = request.remote_ip or ""
         self._path = request.path
         self._patience: asyncio.TimerHandle | None = None
         self.sink = node.connections.sink(
@@ -79,7 +80,7 @@ class Outflow:
             logging.INFO,
             "connection.opened",
             connection=self.id,
-            remote=self._remote,
+            remote=self.remote,
             path=self._path,
         )
         try:

@@ -78,6 +78,7 @@ class Socket(WebSocketHandler):
         self._deflated = deflated
         self.identity = ANYBODY
         self.id = node.new_id()
+        self.since_ms = node.now_ms()
         self.heard = True
 
     def set_default_headers(self) -> None:
@@ -181,6 +182,10 @@ class Socket(WebSocketHandler):
         return self.node.connections.sink(stream, format, transport=self.transport)
 
     # --- the node's Connection ---
+
+    @property
+    def remote(self) -> str:
+        return self.request.remote_ip or ""
 
     def ask(self) -> None:
         self.sink.write(PING)

@@ -13,5 +13,5 @@ class NewTicket(Handler):
 
     async def post(self) -> None:
         query.check_names(self.request.query_arguments, frozenset())
-        ticket = self.node.authenticator.tickets.issue(self.identity, TTL_SECONDS)
+        ticket = await self.node.authenticator.tickets.issue(self.identity, TTL_SECONDS)
         self.answer({"ticket": ticket, "expires_in": TTL_SECONDS})

@@ -9,6 +9,7 @@ from pathlib import Path
 from notifier.auth.authenticator import Authenticator, Source
 from notifier.auth.keyfile import KeyFile, KeyFileError
 from notifier.auth.keywatch import WatchedKeys
+from notifier.auth.shelf import Shelf
 from notifier.config import Settings
 from notifier.config.access import access_of
 from notifier.config.tokens import TokenKeysError, static_keys, token_rules, verifies_tokens
@@ -22,6 +23,7 @@ class Authentication:
     """Keys, tokens and rules of one node.
 
     :param source: of the keys that the settings have fetched, if they do.
+    :param shelf: where tickets are kept.
     :param clock: seconds since 1970.
     :raises CannotAuthenticate:
     """
@@ -30,6 +32,7 @@ class Authentication:
         self,
         settings: Settings,
         source: Source | None = None,
+        shelf: Shelf | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._keys: WatchedKeys | None = None
@@ -46,6 +49,7 @@ class Authentication:
             rules=token_rules(settings),
             static=static,
             source=source,
+            shelf=shelf,
         )
 
     def look(self, *, again: bool = False) -> bool:

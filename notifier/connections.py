@@ -21,10 +21,16 @@ class Connection(Peer, Protocol):
     """A client's connection, as the node needs it to introduce it and to take its leave.
 
     :ivar identity: who it is; another one once it has shown a fresh token.
+    :ivar since_ms: when it came, in milliseconds since 1970.
     """
 
     id: str
     identity: Identity
+    since_ms: int
+
+    @property
+    def remote(self) -> str:
+        """The address it comes from."""
 
     def reconnect(self, after_ms: int) -> None:
         """Tell the client when to come back, elsewhere."""

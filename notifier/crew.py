@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import notifier
 from notifier.attendance import Attendance
+from notifier.auth.revocations import Revocation
 from notifier.brokers.base import Broker
-from notifier.brokers.fleet import Disconnect, Order, Unsubscribe
+from notifier.brokers.fleet import Broadcast, Order
 from notifier.connections import Connections
 from notifier.counts import Counts
-from notifier.errors import ConnectionEnded, NotSubscribed, SubscriptionEnded
 from notifier.hub import Hub
 from notifier.nodestate import NodeState
 from notifier.presence import Presence
-from notifier.subscriptions import Subscriptions
+from notifier.residents import Residents
 
 
 class NodeCrew:
@@ -34,7 +35,7 @@ class NodeCrew:
         counts: Counts,
         hub: Hub,
         presence: Presence,
-        subscriptions: Subscriptions,
+        residents: Residents,
         now_ms: Callable[[], int],
     ) -> None:
         self.port = 0
@@ -44,7 +45,7 @@ class NodeCrew:
         self._counts = counts
         self._hub = hub
         self._presence = presence
-        self._subscriptions = subscriptions
+        self._residents = residents
         self._host = socket.gethostname()
         self._started_ms = now_ms()
 
@@ -81,17 +82,13 @@ class NodeCrew:
         self._presence.departed(node)
 
     def carry_out(self, order: Order) -> bool:
-        connection = self._connections.find(order.connection)
-        if connection is None:
-            return False
-        match order:
-            case Disconnect():
-                connection.end(ConnectionEnded("Who runs this server has ended the connection."))
-            case Unsubscribe(name=name):
-                try:
-                    self._subscriptions.leave(connection.sink, name)
-                except NotSubscribed:
-                    return False
-                reason = "Who runs this server has ended the subscription."
-                connection.deprive(name, SubscriptionEnded(reason))
-        return True
+        return self._residents.carry_out(order)
+
+    async def answer(self, broadcast: Broadcast) -> Any:
+        return await self._residents.answer(broadcast)
+
+    def revocations(self) -> Sequence[Revocation]:
+        return self._residents.revocations()
+
+    def revoked(self, revocations: Sequence[Revocation]) -> None:
+        self._residents.revoke(revocations)

@@ -69,6 +69,8 @@ def configure(
         old.close()
     root.addHandler(handler)
     root.setLevel(level.upper())
+    # What those who run the service have done is told in any case.
+    logging.getLogger("notifier.audit").setLevel(logging.INFO)
     logging.captureWarnings(True)
     logging.getLogger("tornado.general").addFilter(_no_strangers)
 

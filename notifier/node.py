@@ -1,4 +1,4 @@
-"""The use cases of one server process: publish, subscribe, history, sending away.
+"""The use cases of one server process: publish, subscribe, history.
 
 Handlers talk to a node and to nothing below it.
 """
@@ -8,27 +8,24 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from types import MappingProxyType
 
+from notifier.administration import Administration
 from notifier.auth.authenticator import Authenticator
 from notifier.auth.identity import ANYBODY, Identity
 from notifier.auth.rules import OPEN, Access
 from notifier.auth.scopes import Scope
 from notifier.backfill import Backfill
 from notifier.brokers.base import Broker, Idempotency
-from notifier.brokers.fleet import Disconnect, Fleet, Order, Unsubscribe
+from notifier.brokers.fleet import Fleet
 from notifier.channels import Namespaces, Pattern, check_channel
-from notifier.config import Settings
+from notifier.config import Origin, Settings
 from notifier.connections import Connection, Connections
 from notifier.counts import Counts
 from notifier.crew import NodeCrew
 from notifier.directory import Directory
-from notifier.errors import (
-    ExpiredCredential,
-    NoSuchConnection,
-    NoSuchSubscription,
-    NotifierError,
-)
+from notifier.errors import ExpiredCredential, NotifierError
 from notifier.history import MAX_LIMIT, History, checked_limit
 from notifier.hub import Hub
 from notifier.listener import Joined, Listener
@@ -37,6 +34,7 @@ from notifier.metrics import State
 from notifier.notification import Notification, Position
 from notifier.presence import Presence
 from notifier.requests import Requests
+from notifier.residents import Residents
 from notifier.sink import Sink
 from notifier.subscription import Subscription
 from notifier.subscriptions import Subscriptions
@@ -75,8 +73,10 @@ class Published:
 class Node:
     """One server process: its broker, its fleet, its hub, its connections.
 
+    :ivar origins: where the settings came from, as far as is known.
     :ivar access: who may do what; handlers ask it before they ask the node.
     :ivar authenticator: who is who.
+    :ivar administration: what those who run the service may do.
     :param now_ms: milliseconds since 1970.
     :param clock: seconds, monotonic.
     """
@@ -88,14 +88,18 @@ class Node:
         fleet: Fleet,
         namespaces: Namespaces,
         *,
+        origins: Mapping[str, Origin] = MappingProxyType({}),
         access: Access = OPEN,
         authenticator: Authenticator | None = None,
         now_ms: Callable[[], int] = wall_clock_ms,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
+        self.origins = origins
         self.access = access
-        self.authenticator = authenticator or Authenticator(lambda: now_ms() / 1000)
+        self.authenticator = authenticator or Authenticator(
+            lambda: now_ms() / 1000, shelf=fleet.shelf
+        )
         self.broker = broker
         self._fleet = fleet
         self.now_ms = now_ms
@@ -147,6 +151,14 @@ class Node:
         )
         broker.watch(self._subscriptions)
         self.directory = Directory(broker, fleet, self._hub, self._presence)
+        self.residents = Residents(
+            fleet.id,
+            self.connections,
+            self._subscriptions,
+            self.authenticator,
+            now=lambda: now_ms() / 1000,
+        )
+        self.administration = Administration(fleet, self.residents)
         self._crew = NodeCrew(
             fleet.id,
             broker=broker,
@@ -154,7 +166,7 @@ class Node:
             counts=self.counts,
             hub=self._hub,
             presence=self._presence,
-            subscriptions=self._subscriptions,
+            residents=self.residents,
             now_ms=now_ms,
         )
         fleet.enlist(self._crew)
@@ -208,17 +220,6 @@ class Node:
             self.connections.renew(connection, identity)
             self._recheck(connection)
         return identity
-
-    def recheck(self) -> None:
-        """Keys or tokens were revoked: end the connections that came with them."""
-        for connection in list(self.connections.values()):
-            identity = connection.identity
-            if identity.kind == "anonymous":
-                continue
-            try:
-                self.authenticator.check_still(identity)
-            except NotifierError as refusal:
-                connection.end(refusal)
 
     def _recheck(self, connection: Connection) -> None:
         """Of what the connection follows, end what it may not."""
@@ -356,36 +357,6 @@ class Node:
             await self.directory.check_followed(channel)
         return deleted
 
-    async def disconnect(self, connection: str) -> None:
-        """Close the connection for good, on whichever node it is.
-
-        :raises NoSuchConnection:
-        :raises NodesSilent:
-        :raises BrokerUnavailable:
-        """
-        if not await self._have_done(Disconnect(connection)):
-            raise NoSuchConnection(
-                f"There is no connection {connection!r} on any node.", connection=connection
-            )
-
-    async def end_subscription(self, connection: str, name: str) -> None:
-        """End the connection's subscription to the channel or pattern, on whichever node it is;
-        its client is told.
-
-        :raises NoSuchSubscription: also where there is no such connection.
-        :raises NodesSilent:
-        :raises BrokerUnavailable:
-        """
-        if not await self._have_done(Unsubscribe(connection, name)):
-            raise NoSuchSubscription(
-                f"No connection {connection!r} has asked for {name!r}.",
-                connection=connection,
-                channel=name,
-            )
-
-    async def _have_done(self, order: Order) -> bool:
-        return self._crew.carry_out(order) or await self._fleet.order(order)
-
     def check_presence(self, channel: str) -> None:
         """:raises PresenceOff: who is on the channel is not shown."""
         self._presence.check(channel)
@@ -409,6 +380,7 @@ class Node:
     def sweep(self) -> bool:
         """Housekeeping; True when keep-alive wants another turn at once."""
         self.broker.sweep()
+        self.residents.sweep()
         now = self.now_ms() / 1000
         for connection in self.connections.expired(now):
             connection.end(ExpiredCredential("The time of your key or token is over."))

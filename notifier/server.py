@@ -8,8 +8,9 @@ import logging
 import resource
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerConnectionDelegate
@@ -17,14 +18,14 @@ from tornado.netutil import bind_sockets
 
 from handlers.application import application
 from handlers.keysource import KeySource, fetcher
-from notifier import logs
+from notifier import audit, logs
 from notifier.assets import static_path
 from notifier.auth.jwks import Jwks
 from notifier.authentication import Authentication, CannotAuthenticate
 from notifier.brokers.base import CannotOpen
 from notifier.brokers.choice import backing_of
 from notifier.collector import settle
-from notifier.config import Settings
+from notifier.config import Origin, Settings
 from notifier.drain import FAREWELL_SECONDS, Drain, by_chance
 from notifier.lifeline import Lifeline
 from notifier.node import Node, wall_clock_ms
@@ -68,18 +69,21 @@ class Server:
     :raises CannotAuthenticate:
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, origins: Mapping[str, Origin] = MappingProxyType({})
+    ) -> None:
         namespaces = settings.channel_namespaces()
         self.settings = settings
         broker, fleet = backing_of(settings, namespaces, wall_clock_ms)
         url = settings.token_jwks_url
         self._key_source = KeySource(Jwks(), fetcher(url), time.monotonic) if url else None
-        self._authentication = Authentication(settings, self._key_source)
+        self._authentication = Authentication(settings, self._key_source, fleet.shelf)
         self.node = Node(
             settings,
             broker,
             fleet,
             namespaces,
+            origins=origins,
             access=self._authentication.access,
             authenticator=self._authentication.authenticator,
         )
@@ -96,7 +100,6 @@ class Server:
         files = settings.keypair()
         self._keypair = Keypair(*files) if files else None
         self._look_at = 0.0
-        self._recheck = False
         self._sockets: list[socket.socket] = []
         self._chores: list[asyncio.Task[None]] = []
 
@@ -208,11 +211,11 @@ class Server:
             await asyncio.sleep(0 if more else SWEEP_SECONDS)
 
     def _look_at_keys(self, *, again: bool = False) -> None:
-        changed = self._authentication.look(again=again)
-        if changed or self._recheck:
-            self.node.recheck()
-        # Once more: who was just being let in was not there yet.
-        self._recheck = changed
+        file, by = self.settings.keys_file, "signal" if again else "watch"
+        if self._authentication.look(again=again):
+            audit.record_reload(by=by, file=file, ended=self.node.residents.recheck())
+        elif again and file:
+            audit.record_reload(by=by, file=file, ended=None)
 
     def _watch(self) -> None:
         """Where nobody tells us of new keys, or of a new certificate."""
@@ -261,16 +264,18 @@ async def serve(
     settings: Settings,
     greet: Callable[[str], None],
     ordered: Callable[[Orders], AbstractContextManager[None]] = by_signals,
+    origins: Mapping[str, Origin] = MappingProxyType({}),
 ) -> None:
     """Serve until ordered to drain or to stop.
 
     :param greet: told the server's URL once it listens.
     :param ordered: where orders come from, entered on the event loop.
+    :param origins: where the settings come from.
     :raises CannotServe:
     """
     allow_files(settings.max_connections)
     try:
-        server = Server(settings)
+        server = Server(settings, origins)
     except CannotAuthenticate as error:
         raise CannotServe(str(error)) from error
     orders = Orders(reload=server.reload)
@@ -324,7 +329,12 @@ def claim(settings: Settings) -> list[socket.socket]:
     return held
 
 
-def run_workers(settings: Settings, count: int, greet: Callable[[str], None]) -> int:
+def run_workers(
+    settings: Settings,
+    count: int,
+    greet: Callable[[str], None],
+    origins: Mapping[str, Origin] = MappingProxyType({}),
+) -> int:
     """Serve with so many workers until told to stop; the supervisor's exit status.
 
     :raises CannotServe:
@@ -344,7 +354,7 @@ def run_workers(settings: Settings, count: int, greet: Callable[[str], None]) ->
             sock.close()
         logs.configure(settings.log_level, settings.log_format, common={"worker": line.worker})
         try:
-            asyncio.run(serve(settings, line.listening, line.attended))
+            asyncio.run(serve(settings, line.listening, line.attended, origins))
         except CannotServe as error:
             line.failed(str(error))
             return 1
@@ -360,14 +370,20 @@ def run_workers(settings: Settings, count: int, greet: Callable[[str], None]) ->
             sock.close()
 
 
-def run(settings: Settings, *, greet: Callable[[str], None] = lambda url: None) -> int:
+def run(
+    settings: Settings,
+    *,
+    greet: Callable[[str], None] = lambda url: None,
+    origins: Mapping[str, Origin] = MappingProxyType({}),
+) -> int:
     """Serve until told to stop; the process's exit status.
 
     :param greet: told the server's URL once it, or all its workers, listen.
+    :param origins: where the settings come from.
     :raises CannotServe:
     """
     workers = settings.workers or cores()
     if workers > 1:
-        return run_workers(settings, workers, greet)
-    asyncio.run(serve(settings, greet))
+        return run_workers(settings, workers, greet, origins)
+    asyncio.run(serve(settings, greet, origins=origins))
     return 0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from notifier.attendance import Attendance
+from notifier.auth.revocations import Revocation
 from notifier.brokers.alone import Alone
-from notifier.brokers.fleet import Order
+from notifier.brokers.fleet import Broadcast, Order
 from notifier.channels import Pattern
 from notifier.errors import BrokerUnavailable, NodesSilent
 from notifier.nodestate import NodeState
@@ -22,6 +24,7 @@ class FakeFleet(Alone):
     :ivar silent: the other does not answer.
     :ivar attended: the channels it was told of, in order.
     :ivar orders: that were given.
+    :ivar answer: of the other, to a broadcast.
     """
 
     def __init__(self) -> None:
@@ -31,7 +34,8 @@ class FakeFleet(Alone):
         self.down = False
         self.silent = False
         self.attended: list[str] = []
-        self.orders: list[Order] = []
+        self.orders: list[Order | Broadcast] = []
+        self.answer: Any = 0
 
     def attend(self, channel: str) -> None:
         self.attended.append(channel)
@@ -59,6 +63,16 @@ class FakeFleet(Alone):
         if self.silent:
             raise NodesSilent("there is silent", nodes=["there"])
         return order.connection in self.connections
+
+    async def broadcast(self, broadcast: Broadcast) -> Sequence[Any]:
+        self._check()
+        self.orders.append(broadcast)
+        if self.silent:
+            raise NodesSilent("there is silent", nodes=["there"])
+        return [self.answer]
+
+    async def revoke(self, revocation: Revocation) -> Sequence[Any]:
+        return await self.broadcast(revocation)
 
     def _elsewhere(self, channel: str) -> dict[str, Attendance]:
         return {"there": self.there[channel]} if channel in self.there else {}

@@ -73,7 +73,7 @@ def test_watcher_hears_of_who_joins_elsewhere(bench: Bench) -> None:
 def test_connection_of_this_node_is_ended_without_asking_the_others(bench: Bench) -> None:
     bench.fleet.down = True
     connection = bench.connect(name="one")
-    bench.loop.complete(bench.node.disconnect("one"))
+    bench.loop.complete(bench.node.administration.disconnect("one"))
     assert [type(refusal) for refusal in connection.ended] == [ConnectionEnded]
 
 
@@ -84,11 +84,11 @@ def test_subscription_is_ended_and_its_client_told(bench: Bench) -> None:
     bench.loop.run()
     bench.publish("born", "b:1")
     bench.loop.run()
-    bench.loop.complete(bench.node.end_subscription("one", "a"))
+    bench.loop.complete(bench.node.administration.end_subscription("one", "a"))
     with pytest.raises(NoSuchSubscription) as refusal:
-        bench.loop.complete(bench.node.end_subscription("one", "b:1"))
+        bench.loop.complete(bench.node.administration.end_subscription("one", "b:1"))
     assert (refusal.value.connection, refusal.value.channel) == ("one", "b:1")
-    bench.loop.complete(bench.node.end_subscription("one", "b:*"))
+    bench.loop.complete(bench.node.administration.end_subscription("one", "b:*"))
     assert [(name, type(why)) for name, why in connection.deprived] == [
         ("a", SubscriptionEnded),
         ("b:*", SubscriptionEnded),
@@ -98,19 +98,19 @@ def test_subscription_is_ended_and_its_client_told(bench: Bench) -> None:
 
 def test_what_is_not_here_is_asked_of_the_others(bench: Bench) -> None:
     bench.fleet.connections = {"far"}
-    bench.loop.complete(bench.node.disconnect("far"))
-    bench.loop.complete(bench.node.end_subscription("far", "a"))
+    bench.loop.complete(bench.node.administration.disconnect("far"))
+    bench.loop.complete(bench.node.administration.end_subscription("far", "a"))
     assert bench.fleet.orders == [Disconnect("far"), Unsubscribe("far", "a")]
     with pytest.raises(NoSuchConnection):
-        bench.loop.complete(bench.node.disconnect("nobody"))
+        bench.loop.complete(bench.node.administration.disconnect("nobody"))
     with pytest.raises(NoSuchSubscription):
-        bench.loop.complete(bench.node.end_subscription("nobody", "a"))
+        bench.loop.complete(bench.node.administration.end_subscription("nobody", "a"))
 
 
 def test_who_can_not_be_asked_is_no_reason_to_say_that_there_is_none(bench: Bench) -> None:
     bench.fleet.silent = True
     with pytest.raises(NodesSilent):
-        bench.loop.complete(bench.node.disconnect("x"))
+        bench.loop.complete(bench.node.administration.disconnect("x"))
     bench.fleet.down = True
     with pytest.raises(BrokerUnavailable):
-        bench.loop.complete(bench.node.end_subscription("x", "a"))
+        bench.loop.complete(bench.node.administration.end_subscription("x", "a"))

@@ -19,9 +19,10 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"", "errors", "notification", "channels"})
     | {"assets", "durations", "instants", "jsontext", "value"},
     # 1: pure protocol
-    frozenset({"wire", "session", "history", "recovery", "members"} | {"attendance", "nodestate"}),
+    frozenset({"wire", "session", "history", "recovery", "members"})
+    | {"attendance", "connectionstate", "nodestate"},
     # 2: what a node is told, and tells
-    frozenset({"config", "logs", "auth", "limits", "counts", "metrics"}),
+    frozenset({"config", "logs", "auth", "limits", "counts", "metrics", "audit"}),
     # 3: the log and its readers
     frozenset({"brokers", "feed", "hub", "sink", "keepalive"})
     | {"backfill", "lane", "ring", "tail", "subscription", "subscriptions"}
@@ -36,7 +37,8 @@ FLOORS: tuple[frozenset[str], ...] = (
         "roster",
     },
     # 4: the use cases
-    frozenset({"node", "client", "drain", "crew", "directory", "authentication"}),
+    frozenset({"node", "client", "drain", "crew", "directory", "authentication"})
+    | {"administration", "residents"},
     # 5
     frozenset({"handlers"}),
     # 6: what puts it together

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from typing import Protocol
 
@@ -10,6 +9,7 @@ from notifier.auth.identity import Identity
 from notifier.auth.keys import Keys, looks_like_key
 from notifier.auth.keyset import Keyset
 from notifier.auth.revocations import Revocations
+from notifier.auth.shelf import MemoryShelf, Shelf
 from notifier.auth.tickets import Tickets, looks_like_ticket
 from notifier.auth.tokens import Token, TokenRules
 from notifier.errors import BadCredential, ExpiredCredential
@@ -40,6 +40,7 @@ class Authenticator:
     :param rules: what is asked of a token besides its signature.
     :param static: keys of tokens that are here.
     :param source: of such that are elsewhere, if there is one.
+    :param shelf: where tickets are kept; without one, here.
     """
 
     def __init__(
@@ -50,12 +51,13 @@ class Authenticator:
         rules: TokenRules | None = None,
         static: Keyset | None = None,
         source: Source | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         self._holder = holder
         self._rules = rules or TokenRules()
         self._static = static or Keyset()
         self._source = source
-        self.tickets = Tickets(clock, secrets.token_bytes)
+        self.tickets = Tickets(MemoryShelf() if shelf is None else shelf)
         self.revocations = Revocations()
         self._clock = clock
 
@@ -71,24 +73,36 @@ class Authenticator:
                 raise BadCredential("There are no API keys on this server.")
             return self._holder.keys.identify(credential, now)
         if looks_like_ticket(credential):
-            identity = self.tickets.redeem(credential, now)
-            if identity is None:
-                raise BadCredential("This ticket is not good: one is good once, and for seconds.")
-            return identity
+            return None
         token = Token.parse(credential)
         if self._source is not None and token.algorithm not in _OF_SECRETS:
             return None
         return self._rules.identify(token, self._static, now, self.revocations)
 
     async def identify(self, credential: str) -> Identity:
-        """Whose it is; asks for keys that are elsewhere, if need be. Raises as :meth:`at_once`."""
+        """Whose it is; asks for what is elsewhere, if need be.
+
+        :raises BadCredential:
+        :raises ExpiredCredential:
+        :raises BrokerUnavailable: it is a ticket, and who knows of it can't be asked.
+        """
         identity = self.at_once(credential)
         if identity is not None:
             return identity
+        if looks_like_ticket(credential):
+            return await self._redeem(credential)
         assert self._source is not None
         token = Token.parse(credential)
         keys = self._static | await self._source.keys(token.kid)
         return self._rules.identify(token, keys, self._clock(), self.revocations)
+
+    async def _redeem(self, ticket: str) -> Identity:
+        identity = await self.tickets.redeem(ticket)
+        if identity is None:
+            raise BadCredential("This ticket is not good: one is good once, and for seconds.")
+        # What it was given for may have ended since.
+        self.check_still(identity)
+        return identity
 
     def check_still(self, identity: Identity) -> None:
         """See that it is good at this moment; a token's key is not looked at again.

@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import heapq
+from dataclasses import dataclass
 
 MAX_TOKEN_ID_BYTES = 200
+MAX_REVOCATIONS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A token that is good no longer.
+
+    :param token_id: its ``jti``.
+    :param until: when it would have expired, in seconds since 1970.
+    """
+
+    token_id: str
+    until: float
 
 
 class Revocations:
@@ -13,7 +27,7 @@ class Revocations:
     :param limit: ids that are kept; of more, those whose tokens end first are forgotten.
     """
 
-    def __init__(self, limit: int = 100_000) -> None:
+    def __init__(self, limit: int = MAX_REVOCATIONS) -> None:
         self._limit = limit
         self._until: dict[str, float] = {}
         # Soonest first. An id that was revoked again is here twice; what `_until` says counts.
@@ -22,6 +36,10 @@ class Revocations:
 
     def __len__(self) -> int:
         return len(self._until)
+
+    def in_force(self, now: float) -> list[Revocation]:
+        """In no order."""
+        return [Revocation(id, until) for id, until in self._until.items() if until > now]
 
     def revoke(self, token_id: str, until: float, now: float) -> None:
         """Let the token be good no longer.

@@ -6,6 +6,7 @@ A ticket stands in a URL, and URLs are logged and kept; so it is good once, and 
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable
 from hashlib import sha256
 
@@ -14,61 +15,43 @@ from pydantic_core import from_json, to_json
 from notifier.auth.identity import Identity
 from notifier.auth.reach import Reach
 from notifier.auth.scopes import Scope
+from notifier.auth.shelf import Shelf
 
 _RANDOM_BYTES = 32
 _TEXT = re.compile(rf"ticket_[0-9a-f]{{{2 * _RANDOM_BYTES}}}", re.ASCII)
 
 
 class Tickets:
-    """The tickets of this node.
+    """Gives them out and takes them in.
 
-    :param clock: seconds since 1970.
-    :param random: that many bytes nobody can guess, such as ``secrets.token_bytes``.
-    :param limit: tickets that are kept; of more, the oldest are good no longer.
+    :param shelf: where they are until somebody shows them: by their digest, so that who sees what
+        is kept there has no ticket.
+    :param random: that many bytes nobody can guess.
     """
 
-    def __init__(
-        self,
-        clock: Callable[[], float],
-        random: Callable[[int], bytes],
-        *,
-        limit: int = 10_000,
-    ) -> None:
-        self._clock = clock
+    def __init__(self, shelf: Shelf, random: Callable[[int], bytes] = secrets.token_bytes) -> None:
+        self._shelf = shelf
         self._random = random
-        self._limit = limit
-        # By the digest: how long looking one up takes tells nothing of those there are. The oldest
-        # come first.
-        self._kept: dict[bytes, tuple[float, bytes]] = {}
 
-    def __len__(self) -> int:
-        return len(self._kept)
+    async def issue(self, identity: Identity, seconds: float) -> str:
+        """A ticket for it, good for so long. When the identity ends is for others to look at.
 
-    def issue(self, identity: Identity, ttl: float) -> str:
-        """A ticket for it, good for ``ttl`` seconds and never longer than the identity is."""
-        now = self._clock()
-        self._drop_ended(now)
-        while len(self._kept) >= self._limit:
-            del self._kept[next(iter(self._kept))]
-        until = now + ttl if identity.expires_at is None else min(now + ttl, identity.expires_at)
+        :raises BrokerUnavailable:
+        """
         text = f"ticket_{self._random(_RANDOM_BYTES).hex()}"
-        self._kept[_digest(text)] = until, pack(identity)
+        await self._shelf.put(_digest(text), pack(identity), seconds)
         return text
 
-    def redeem(self, text: str, now: float) -> Identity | None:
+    async def redeem(self, text: str) -> Identity | None:
         """Whose ticket it is, the first time; None when it is no ticket, or no longer one.
 
         :param text: what was sent, whatever it is.
+        :raises BrokerUnavailable: the same ticket may be good no longer.
         """
         if not looks_like_ticket(text):
             return None
-        until, packed = self._kept.pop(_digest(text), (0.0, b""))
-        return unpack(packed) if now < until else None
-
-    def _drop_ended(self, now: float) -> None:
-        """Those at the front: most live equally long, and the limit bounds the others."""
-        while self._kept and self._kept[next(iter(self._kept))][0] <= now:
-            del self._kept[next(iter(self._kept))]
+        packed = await self._shelf.take(_digest(text))
+        return None if packed is None else unpack(packed)
 
 
 def looks_like_ticket(text: str) -> bool:
@@ -102,5 +85,5 @@ def unpack(packed: bytes) -> Identity:
     )
 
 
-def _digest(text: str) -> bytes:
-    return sha256(text.encode()).digest()
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()

@@ -30,7 +30,7 @@ MAX_SUBJECT_BYTES = 200
 MAX_INFO_BYTES = 1024
 MAX_CHANNELS = 100
 LEEWAY_SECONDS = 30.0  # by which the issuer's clock may be ahead of ours
-_LATEST = 253402300800.0  # the year 10000, which no calendar here can write
+LATEST = 253402300800.0  # the year 10000, which no calendar here can write
 _PART = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
@@ -227,7 +227,7 @@ def _moment(claims: dict[str, Any], claim: str) -> float | None:
     value = claims.get(claim)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LATEST:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < LATEST:
         raise BadCredential(f"This token's {claim} is no time in seconds since 1970.")
     return float(value)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from notifier.attendance import Attendance
-from notifier.brokers.fleet import Crew, Order, new_node_id
+from notifier.auth.revocations import Revocation
+from notifier.auth.shelf import MemoryShelf, Shelf
+from notifier.brokers.fleet import Broadcast, Crew, Order, new_node_id
 from notifier.channels import Pattern
 from notifier.nodestate import NodeState
 
@@ -17,10 +20,15 @@ class Alone:
 
     def __init__(self) -> None:
         self._id = new_node_id()
+        self._shelf = MemoryShelf()
 
     @property
     def id(self) -> str:
         return self._id
+
+    @property
+    def shelf(self) -> Shelf:
+        return self._shelf
 
     def enlist(self, crew: Crew) -> None:
         self._crew = crew
@@ -48,3 +56,9 @@ class Alone:
 
     async def order(self, order: Order) -> bool:
         return False
+
+    async def broadcast(self, broadcast: Broadcast) -> Sequence[Any]:
+        return []
+
+    async def revoke(self, revocation: Revocation) -> Sequence[Any]:
+        return []

@@ -14,6 +14,9 @@ where the broker lives. The promises:
 4. A far end that has forgotten everything is filled again, also if nobody notices.
 5. An answer is whole, or it is refused: with :class:`~notifier.errors.BrokerUnavailable`, or
    :class:`~notifier.errors.NodesSilent` where a node did not answer.
+6. What is put on the :attr:`~Fleet.shelf` of one node is taken from that of any, once.
+7. A token that was revoked on one node is, within seconds, on all of them, also on those that
+   join later. What a far end has forgotten of it, the nodes that know write there again.
 
 ``tests/brokers/fleet_contract.py`` holds every fleet to this.
 """
@@ -23,10 +26,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from notifier.attendance import Attendance
+from notifier.auth.revocations import Revocation
+from notifier.auth.shelf import Shelf
 from notifier.channels import Pattern
+from notifier.connectionstate import Holder
 from notifier.nodestate import NodeState
 
 # After this long without a sign of life a node counts as dead.
@@ -55,7 +61,32 @@ class Unsubscribe:
     name: str
 
 
+# For the one node whose connection it is.
 Order = Disconnect | Unsubscribe
+
+
+@dataclass(frozen=True, slots=True)
+class DisconnectAll:
+    """Close all connections of one holder, for good; answered with how many."""
+
+    holder: Holder
+
+
+@dataclass(frozen=True, slots=True)
+class ListConnections:
+    """Answered with the first of a node's connections after an id, in the order of their ids, each
+    a :class:`~notifier.connectionstate.ConnectionState` as a dictionary.
+
+    :param holder: of whom; ``None``: of all.
+    """
+
+    holder: Holder | None
+    after: str
+    limit: int
+
+
+# For every node. A revocation's connections are closed; answered with how many.
+Broadcast = DisconnectAll | Revocation | ListConnections
 
 
 class Crew(Protocol):
@@ -79,6 +110,15 @@ class Crew(Protocol):
     def carry_out(self, order: Order) -> bool:
         """Do it, if it is for this node to do; whether it was."""
 
+    async def answer(self, broadcast: Broadcast) -> Any:
+        """Do it, or find it out; what came of it, as JSON has it."""
+
+    def revocations(self) -> Sequence[Revocation]:
+        """All that are in force here."""
+
+    def revoked(self, revocations: Sequence[Revocation]) -> None:
+        """These are in force."""
+
 
 class Fleet(Protocol):
     """What a node needs of the others."""
@@ -86,6 +126,10 @@ class Fleet(Protocol):
     @property
     def id(self) -> str:
         """This node's, new for each process."""
+
+    @property
+    def shelf(self) -> Shelf:
+        """One for all nodes."""
 
     def enlist(self, crew: Crew) -> None:
         """This node's; before anything else."""
@@ -129,4 +173,19 @@ class Fleet(Protocol):
         :raises BrokerUnavailable: it could not be given.
         :raises NodesSilent: none has done it, and some did not answer within
             :data:`ORDER_SECONDS`.
+        """
+
+    async def broadcast(self, broadcast: Broadcast) -> Sequence[Any]:
+        """What each of the others says to it, in any order.
+
+        :raises BrokerUnavailable: it could not be given.
+        :raises NodesSilent: some did not answer within :data:`ORDER_SECONDS`; the others have
+            done it.
+        """
+
+    async def revoke(self, revocation: Revocation) -> Sequence[Any]:
+        """Keep it for all nodes there are and will be, and :meth:`broadcast` it.
+
+        :raises BrokerUnavailable: it may not be kept.
+        :raises NodesSilent: it is kept, and some have yet to hear of it.
         """

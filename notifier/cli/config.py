@@ -14,6 +14,7 @@ from notifier.cli.settings import load_settings, with_settings
 from notifier.cli.terminal import complain, say
 from notifier.config import Loaded, Origin, Settings
 from notifier.config.settings import group_of
+from notifier.config.shown import shown
 from notifier.config.values import write_value
 
 
@@ -52,7 +53,8 @@ def show(format_: str, config: Path | None, **flags: Any) -> None:
     """Show the effective settings and where each comes from: default, file, environment or flag."""
     loaded = load_settings(config, flags)
     if format_ == "json":
-        click.echo(json.dumps(_as_json(loaded), indent=2, ensure_ascii=False))
+        settings = shown(loaded.settings, loaded.origins)
+        click.echo(json.dumps(settings, indent=2, ensure_ascii=False))
     else:
         for line in _as_toml(loaded):
             say(*line)
@@ -81,15 +83,6 @@ def _warn(loaded: Loaded) -> None:
     for name, near in loaded.unknown_variables.items():
         hint = f"; did you mean {near}?" if near else ""
         complain(("warning", "yellow"), f": {name} in the environment is no setting{hint}")
-
-
-def _as_json(loaded: Loaded) -> dict[str, dict[str, object]]:
-    answer: dict[str, dict[str, object]] = {}
-    for key, field in Settings.model_fields.items():
-        origin = loaded.origins[key]
-        entry = {"value": write_value(field, getattr(loaded.settings, key)), "from": origin.kind}
-        answer[key] = entry | ({"name": origin.name} if origin.name else {})
-    return answer
 
 
 def _as_toml(loaded: Loaded) -> Iterator[list[str | tuple[str, str]]]:

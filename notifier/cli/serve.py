@@ -70,7 +70,7 @@ def command(config: Path | None, **flags: Any) -> None:
     from notifier.server import CannotServe, run
 
     try:
-        code = run(loaded.settings, greet=_greet)
+        code = run(loaded.settings, greet=_greet, origins=loaded.origins)
     except CannotServe as error:
         raise fail(Exit.REFUSED, str(error)) from None
     raise click.exceptions.Exit(code)

@@ -36,9 +36,11 @@ _SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_(HOST|PORT.*)|PORT_\d+_.*)")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value came from: ``name`` is the flag, the variable or the file."""
+    """Where a value came from: ``name`` is the flag, the variable or the file. ``code``: a program
+    has set it that runs the server by itself.
+    """
 
-    kind: Literal["default", "file", "environment", "flag"]
+    kind: Literal["default", "file", "environment", "flag", "code"]
     name: str = ""
 
     def quote(self, path: str, value: object) -> str:
@@ -58,7 +60,7 @@ class Origin:
                 return f"{self.name}={text}"
             case "file":
                 return f"{path} = {text} in {self.name}"
-            case "default":
+            case "default" | "code":
                 return f"{path} = {text}"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from notifier.connectionstate import ConnectionPage, ConnectionState
 from notifier.errors import NotifierError
 from notifier.history import ChannelOverview, ChannelPage, History
 from notifier.instants import format_instant
@@ -210,6 +211,29 @@ def _node(node: NodeState) -> dict[str, Any]:
         "ready": node.reason is None,
         "reason": node.reason,
     }
+
+
+def connections(page: ConnectionPage) -> bytes:
+    """Clients' connections, to whichever node."""
+    return to_json({"connections": [_connection(c) for c in page.connections], "next": page.next})
+
+
+def _connection(state: ConnectionState) -> dict[str, Any]:
+    return {
+        "connection": state.id,
+        "node": state.node,
+        "transport": state.transport,
+        "remote": state.remote,
+        "kind": state.kind,
+        "name": state.name,
+        "since": format_instant(state.since_ms),
+        "subscriptions": state.subscriptions,
+        "expires": _moment(state.expires_at),
+    }
+
+
+def _moment(seconds: float | None) -> str | None:
+    return None if seconds is None else format_instant(round(seconds * 1000))
 
 
 def _members(members: Members) -> dict[str, Any]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.auth.revocations import Revocations
+from notifier.auth.revocations import Revocation, Revocations
 
 
 def test_id_is_revoked_until_its_time() -> None:
@@ -64,3 +64,11 @@ def test_revoking_one_id_again_and_again_stays_bounded() -> None:
     assert len(revocations) == 1
     assert len(revocations._ends) <= 21
     assert revocations.is_revoked("a", 9998)
+
+
+def test_those_in_force_can_be_told() -> None:
+    revocations = Revocations()
+    revocations.revoke("a", until=100, now=0)
+    revocations.revoke("b", until=200, now=0)
+    assert revocations.in_force(99) == [Revocation("a", 100), Revocation("b", 200)]
+    assert revocations.in_force(100) == [Revocation("b", 200)]

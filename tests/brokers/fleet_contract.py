@@ -18,14 +18,26 @@ from functools import partial
 from typing import Any, Protocol
 
 from notifier.attendance import Attendance
-from notifier.brokers.fleet import Disconnect, Fleet, Order, Unsubscribe
+from notifier.auth.revocations import Revocation
+from notifier.brokers.fleet import (
+    Broadcast,
+    Disconnect,
+    DisconnectAll,
+    Fleet,
+    ListConnections,
+    Order,
+    Unsubscribe,
+)
 from notifier.channels import Namespace, Namespaces, Pattern
+from notifier.connectionstate import Holder
 from notifier.members import Member
 from notifier.nodestate import NodeState
 
 NAMESPACES = Namespaces(Namespace(presence=True), {"dark": Namespace()})
 PATIENCE_SECONDS = 20.0
 ALL = Pattern.parse("*")
+# Seconds since 1970, in the year 2100.
+LATER = 4102444800.0
 
 
 class MakeFleets(Protocol):
@@ -39,6 +51,8 @@ class FakeCrew:
 
     :ivar here: who follows each channel.
     :ivar connections: its connections, and what each has asked for.
+    :ivar in_force: revocations, by the token's id.
+    :ivar broadcasts: that it was given, in order.
     :ivar told: all that it was told, in order.
     :ivar asked: how often it was asked who follows a channel.
     """
@@ -47,6 +61,8 @@ class FakeCrew:
         self.fleet = fleet
         self.here: dict[str, Attendance] = {}
         self.connections: dict[str, set[str]] = {}
+        self.in_force: dict[str, float] = {}
+        self.broadcasts: list[Broadcast] = []
         self.told: list[tuple[Any, ...]] = []
         self.asked: list[str] = []
         fleet.enlist(self)
@@ -108,6 +124,20 @@ class FakeCrew:
                 names.discard(name)
                 return found
 
+    async def answer(self, broadcast: Broadcast) -> Any:
+        self.broadcasts.append(broadcast)
+        if isinstance(broadcast, Revocation):
+            self.revoked([broadcast])
+        return {"by": self.fleet.id}
+
+    def revocations(self) -> Sequence[Revocation]:
+        return [Revocation(*item) for item in self.in_force.items()]
+
+    def revoked(self, revocations: Sequence[Revocation]) -> None:
+        for each in revocations:
+            known = self.in_force.get(each.token_id, 0.0)
+            self.in_force[each.token_id] = max(known, each.until)
+
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
@@ -157,6 +187,28 @@ class LoneContract:
             one.connections["c"] = {"a"}
             assert not await one.fleet.order(Disconnect("c")), "what is its own it does itself"
             assert one.connections == {"c": {"a"}}
+
+    async def test_what_is_put_on_the_shelf_is_taken_once(self) -> None:
+        async with self.crews(1) as (one,):
+            shelf = one.fleet.shelf
+            await shelf.put("a", b"\x00\xff thing", 60)
+            await shelf.put("b", b"another", 60)
+            taken = await asyncio.gather(*(shelf.take("a") for _ in range(5)))
+            assert [thing for thing in taken if thing is not None] == [b"\x00\xff thing"]
+            assert await shelf.take("nothing") is None
+            assert await shelf.take("b") == b"another"
+
+    async def test_what_is_put_on_the_shelf_is_kept_for_its_time(self) -> None:
+        async with self.crews(1) as (one,):
+            await one.fleet.shelf.put("a", b"thing", 0.001)
+            await asyncio.sleep(0.05)
+            assert await one.fleet.shelf.take("a") is None
+
+    async def test_without_others_nobody_answers(self) -> None:
+        async with self.crews(1) as (one,):
+            assert list(await one.fleet.broadcast(DisconnectAll(Holder("token", "42")))) == []
+            assert list(await one.fleet.revoke(Revocation("t1", LATER))) == []
+            assert one.broadcasts == [], "what is its own it does itself"
 
 
 class FleetContract(LoneContract):
@@ -285,6 +337,49 @@ class FleetContract(LoneContract):
             )
             assert list(done) == [number % 3 != 2 for number in range(30)]
             assert two.connections == three.connections == {}
+
+    async def test_broadcast_is_answered_by_all_the_others(self) -> None:
+        async with self.crews(3) as (one, two, three):
+            for broadcast in (
+                DisconnectAll(Holder("token", "4 2\n")),
+                DisconnectAll(Holder("key", "é")),
+                Revocation("t1", LATER + 0.125),
+                ListConnections(None, "", 10),
+                ListConnections(Holder("token", "42"), "c1", 1000),
+            ):
+                answers = await one.fleet.broadcast(broadcast)
+                assert sorted(each["by"] for each in answers) == sorted(
+                    crew.fleet.id for crew in (two, three)
+                )
+                assert two.broadcasts.pop() == three.broadcasts.pop() == broadcast
+            assert one.broadcasts == []
+
+    async def test_shelf_is_one_for_all(self) -> None:
+        async with self.crews(3) as (one, two, three):
+            await one.fleet.shelf.put("a", b"thing", 60)
+            takers = [crew.fleet.shelf.take("a") for crew in (one, two, three) for _ in range(3)]
+            taken = await asyncio.gather(*takers)
+            assert [thing for thing in taken if thing is not None] == [b"thing"]
+
+    async def test_revocation_is_known_to_all_at_once(self) -> None:
+        async with self.crews(3) as (one, two, three):
+            answers = await one.fleet.revoke(Revocation("t1", LATER))
+            assert len(answers) == 2
+            assert two.in_force == three.in_force == {"t1": LATER}
+
+    async def test_revocation_is_known_to_who_joins_later(self) -> None:
+        fleets = self.make(2, NAMESPACES)
+        one, two = (FakeCrew(fleet) for fleet in fleets)
+        await one.fleet.open()
+        await one.fleet.revoke(Revocation("t1", LATER))
+        await one.fleet.revoke(Revocation("t2", LATER + 0.1))
+        await one.fleet.revoke(Revocation("t2", LATER - 1))
+        await two.fleet.open()
+        try:
+            assert two.in_force == {"t1": LATER, "t2": LATER + 0.1}, "before anybody comes"
+        finally:
+            await two.fleet.close()
+            await one.fleet.close()
 
     async def test_who_takes_leave_is_gone_at_once(self) -> None:
         async with self.crews(3) as (one, two, three):

@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 
-from notifier.brokers.fleet import Disconnect, Fleet
-from notifier.brokers.redis import attending, gathering, living
+from notifier.auth.revocations import Revocation
+from notifier.brokers.fleet import Disconnect, DisconnectAll, Fleet
+from notifier.brokers.redis import attending, gathering, living, revoking
 from notifier.brokers.redis.broker import RedisBroker
 from notifier.channels import Namespaces
 from notifier.config.redisurl import RedisURL
+from notifier.connectionstate import Holder
 from notifier.errors import BrokerUnavailable, NodesSilent
 from tests.brokers.fleet_contract import (
     ALL,
+    LATER,
     NAMESPACES,
     FakeCrew,
     FleetContract,
@@ -98,6 +101,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds of waiting become fractions of them."""
     monkeypatch.setattr(living, "BEAT_SECONDS", LIFE / 5)
     monkeypatch.setattr(living, "LIFE_SECONDS", LIFE)
+    monkeypatch.setattr(revoking, "LOOK_SECONDS", 0.1)
     for room in (attending, gathering):
         monkeypatch.setattr(room, "REPEAT_SECONDS", 0.3)
         monkeypatch.setattr(room, "RETRY_SECONDS", 0.1)
@@ -270,6 +274,10 @@ async def test_redis_that_is_away_refuses_and_everything_goes_on_when_it_is_back
         two.fleet.followed(ALL, "", 10),
         two.fleet.nodes(),
         two.fleet.order(Disconnect("c")),
+        two.fleet.broadcast(DisconnectAll(Holder("token", "42"))),
+        two.fleet.revoke(Revocation("t1", LATER)),
+        two.fleet.shelf.put("a", b"thing", 60),
+        two.fleet.shelf.take("a"),
     ):
         with pytest.raises(BrokerUnavailable):
             await asking
@@ -331,3 +339,95 @@ async def test_channels_that_come_and_go_leave_nothing_behind(scene: Scene) -> N
     assert fleet._attending._due == {} and fleet._attending._forced == set()
     assert fleet._gathering._rolls == {} and fleet._gathering._wanted == {}
     assert scene.redis.cli("KEYS", f"{scene.prefix}:*:here") == ""
+
+
+async def test_who_crashed_is_named_to_who_asks_all(scene: Scene) -> None:
+    one, two, three = [await scene.enter() for _ in range(3)]
+    await scene.crash(two)
+    with pytest.raises(NodesSilent) as refusal:
+        await one.fleet.revoke(Revocation("t1", LATER))
+    assert refusal.value.nodes == [two.fleet.id]
+    assert three.in_force == {"t1": LATER}
+    await becomes(lambda: answers(one), 1)
+
+
+async def answers(crew: FakeCrew) -> int:
+    """How many nodes have answered."""
+    try:
+        return len(await crew.fleet.broadcast(DisconnectAll(Holder("key", "ci"))))
+    except NodesSilent:
+        return 0
+
+
+async def test_broadcast_of_a_newer_version_is_not_taken_for_done(scene: Scene) -> None:
+    one, two = await scene.enter(), await scene.enter()
+    orders = one.fleet.broker.fleet._orders  # type: ignore[attr-defined]
+    told: list[object] = []
+    orders._tell = lambda *answer: told.append(answer)
+    orders.rung(b"", b'{"broadcast":1,"from":"newer","do":"dance"}')
+    assert told == [] and two.broadcasts == []
+
+
+async def test_revocation_that_was_not_heard_of_is_found(scene: Scene) -> None:
+    one, two = await scene.enter(), await scene.enter()
+    revoking_of_one = one.fleet.broker.fleet._revoking  # type: ignore[attr-defined]
+    await revoking_of_one.keep([Revocation("t1", LATER), Revocation("t2", LATER)])
+    await until(lambda: two.in_force == {"t1": LATER, "t2": LATER})
+
+
+async def test_revocations_that_redis_has_lost_are_written_again(scene: Scene) -> None:
+    one = await scene.enter()
+    await one.fleet.revoke(Revocation("t1", LATER))
+    tag = f"{scene.prefix}:{{$revoked}}:tag"
+    written = scene.redis.cli("GET", tag)
+    await until(lambda: one.fleet.broker.fleet._revoking._tag == written.encode())  # type: ignore[attr-defined]
+    scene.redis.cli("FLUSHALL")
+    await becomes(lambda: asyncio.to_thread(lambda: scene.redis.cli("GET", tag) != ""), True)
+    two = await scene.enter()
+    assert two.in_force == {"t1": LATER}
+
+
+async def test_two_who_write_at_once_hear_of_each_other(scene: Scene) -> None:
+    """Though the tag of the one stands for both of them."""
+    one, two = await scene.enter(), await scene.enter()
+    keepers = [crew.fleet.broker.fleet._revoking for crew in (one, two)]  # type: ignore[attr-defined]
+    for number in range(5):
+        pair = [Revocation(f"{n}.{number}", LATER) for n in range(2)]
+        await asyncio.gather(*(k.keep([each]) for k, each in zip(keepers, pair, strict=True)))
+        count = 2 * (number + 1)
+        await until(lambda count=count: len(one.in_force) == len(two.in_force) == count)  # type: ignore[misc]
+
+
+async def test_node_that_begins_while_redis_is_away_learns_of_revocations_later(
+    scene: Scene,
+) -> None:
+    one = await scene.enter()
+    await one.fleet.revoke(Revocation("t1", LATER))
+    await until(lambda: one.in_force == {"t1": LATER})
+    scene.redis.kill()
+    two = await scene.enter()
+    assert two.in_force == {}
+    scene.redis.restart()
+    await until(lambda: two.in_force == {"t1": LATER})
+
+
+async def test_more_revocations_than_one_page_are_read(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revoking, "PAGE", 3)
+    one = await scene.enter()
+    wanted = {f"t{n}": LATER + n for n in range(10)}
+    await one.fleet.broker.fleet._revoking.keep(  # type: ignore[attr-defined]
+        [Revocation(*item) for item in wanted.items()]
+    )
+    two = await scene.enter()
+    assert two.in_force == wanted
+
+
+async def test_revocations_end_in_redis_too(scene: Scene) -> None:
+    one = await scene.enter()
+    await one.fleet.revoke(Revocation("past", 1000.0))
+    await one.fleet.revoke(Revocation("t1", LATER))
+    key = f"{scene.prefix}:{{$revoked}}:tokens"
+    assert scene.redis.cli("ZRANGE", key, "0", "-1").split() == ["t1"]
+    assert scene.redis.cli("EXPIRETIME", key).strip() == str(int(LATER) + 3600)

@@ -6,9 +6,12 @@ import asyncio
 import contextlib
 import heapq
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 from notifier.attendance import Attendance
-from notifier.brokers.fleet import Crew, Order
+from notifier.auth.revocations import Revocation
+from notifier.auth.shelf import Shelf
+from notifier.brokers.fleet import Broadcast, Crew, Order
 from notifier.brokers.redis.attending import Attending
 from notifier.brokers.redis.commands import Commands
 from notifier.brokers.redis.doorbells import Doorbells
@@ -17,7 +20,9 @@ from notifier.brokers.redis.living import Living
 from notifier.brokers.redis.names import Names
 from notifier.brokers.redis.orders import Orders
 from notifier.brokers.redis.registry import bounds
+from notifier.brokers.redis.revoking import Revoking
 from notifier.brokers.redis.roundtrips import Call
+from notifier.brokers.redis.shelf import RedisShelf
 from notifier.channels import Namespaces, Pattern
 from notifier.errands import Errands
 from notifier.errors import BrokerUnavailable
@@ -54,10 +59,15 @@ class RedisFleet:
         self._names = names
         self._namespaces = namespaces
         self._errands = Errands()
+        self._shelf = RedisShelf(commands, names)
 
     @property
     def id(self) -> str:
         return self._id
+
+    @property
+    def shelf(self) -> Shelf:
+        return self._shelf
 
     def enlist(self, crew: Crew) -> None:
         self._living = Living(
@@ -93,6 +103,10 @@ class RedisFleet:
             self._living,
             self._errands,
             carry_out=crew.carry_out,
+            answer=crew.answer,
+        )
+        self._revoking = Revoking(
+            self._commands, self._names, known=crew.revocations, on_read=crew.revoked
         )
 
     async def open(self) -> None:
@@ -100,8 +114,11 @@ class RedisFleet:
         if self._doorbells.trouble is None:
             # Before anybody comes: who is heard of and does not live is taken for dead.
             await self._living.beat()
-        for work in (self._living.run, self._attending.run, self._gathering.run):
-            self._errands.run(_again_and_again(work))
+            with contextlib.suppress(BrokerUnavailable):
+                # Before anybody comes: with a token that counts no more, perhaps.
+                await self._revoking.look()
+        for work in (self._living, self._attending, self._gathering, self._revoking):
+            self._errands.run(_again_and_again(work.run))
 
     async def close(self) -> None:
         self._orders.ignore()
@@ -145,6 +162,13 @@ class RedisFleet:
 
     async def order(self, order: Order) -> bool:
         return await self._orders.give(order)
+
+    async def broadcast(self, broadcast: Broadcast) -> Sequence[Any]:
+        return await self._orders.broadcast(broadcast)
+
+    async def revoke(self, revocation: Revocation) -> Sequence[Any]:
+        await self._revoking.keep([revocation])
+        return await self._orders.broadcast(revocation)
 
 
 async def _again_and_again(work: Callable[[], Awaitable[None]]) -> None:

@@ -31,6 +31,9 @@ class Names:
         self.living = f"{prefix}:{{$nodes}}:living"
         self.states = f"{prefix}:{{$nodes}}:states"
         self.orders_bell = f"{prefix}:{{$nodes}}:orders{self._db}"
+        # Tokens that are revoked, by when they end; and a tag, another one after each change.
+        self.revoked = f"{prefix}:{{$revoked}}:tokens"
+        self.revoked_tag = f"{prefix}:{{$revoked}}:tag"
 
     def log(self, channel: str) -> str:
         return f"{self._prefix}:{{{channel}}}:log"
@@ -60,6 +63,10 @@ class Names:
     def answers_bell(self, node: str) -> str:
         """What rings when a node's orders are answered."""
         return f"{self._prefix}:{{${node}}}:answers{self._db}"
+
+    def shelf(self, name: str) -> str:
+        """What is kept there until somebody takes it."""
+        return f"{self._prefix}:{{$shelf:{name}}}"
 
     def live_bell(self, channel: str) -> str:
         """What an ephemeral channel's publications are announced on."""

@@ -1,19 +1,20 @@
-"""Orders that any node may give, and the one whose they are carries out."""
+"""Orders that any node may give, to the one whose they are or to all."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from notifier.brokers.fleet import ORDER_SECONDS, Disconnect, Order, Unsubscribe
+from notifier.brokers.fleet import ORDER_SECONDS, Broadcast, Order
 from notifier.brokers.redis.commands import Commands
 from notifier.brokers.redis.doorbells import Doorbells, heard
 from notifier.brokers.redis.living import Living
 from notifier.brokers.redis.names import Names
+from notifier.brokers.redis.ordertext import decode_broadcast, decode_order, encode
 from notifier.brokers.redis.roundtrips import Call
 from notifier.brokers.redis.scripts import RING
 from notifier.errands import Errands
@@ -21,20 +22,32 @@ from notifier.errors import BrokerUnavailable, NodesSilent
 
 
 class _Asked:
-    """An order that was given.
+    """What the others were asked.
 
+    :param one: it is for one of them alone; who has done it speaks for all.
     :ivar waiting: nodes that have not answered.
-    :ivar done: whether one has carried it out.
+    :ivar answers: of those that have.
+    :ivar all: set when nothing more is waited for.
     """
 
-    def __init__(self, nodes: set[str]) -> None:
+    def __init__(self, nodes: set[str], *, one: bool) -> None:
         self.waiting = nodes
-        self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.answers: list[Any] = []
+        self.all = asyncio.Event()
+        self._one = one
 
-    def answered(self, node: str, done: bool) -> None:
+    def answered(self, node: str, answer: Any) -> None:
+        if node in self.waiting:
+            self.answers.append(answer)
+            self.gone(node)
+        if self._one and answer:
+            self.all.set()
+
+    def gone(self, node: str) -> None:
+        """Nothing more is to come from it."""
         self.waiting.discard(node)
-        if not self.done.done() and (done or not self.waiting):
-            self.done.set_result(done)
+        if not self.waiting:
+            self.all.set()
 
 
 class Orders:
@@ -42,6 +55,7 @@ class Orders:
     :class:`~notifier.brokers.redis.doorbell.Ear` for both).
 
     :param carry_out: does one of another node's; whether it was for this one to do.
+    :param answer: does this node's part of a broadcast; what came of it.
     """
 
     def __init__(
@@ -54,6 +68,7 @@ class Orders:
         errands: Errands,
         *,
         carry_out: Callable[[Order], bool],
+        answer: Callable[[Broadcast], Awaitable[Any]],
     ) -> None:
         self._commands = commands
         self._doorbells = doorbells
@@ -62,6 +77,7 @@ class Orders:
         self._living = living
         self._errands = errands
         self._carry_out = carry_out
+        self._answer = answer
         self._bells = (names.orders_bell, names.answers_bell(node))
         self._asked: dict[int, _Asked] = {}
         self._number = 0
@@ -86,20 +102,37 @@ class Orders:
         :raises BrokerUnavailable:
         :raises NodesSilent:
         """
+        return any(await self._ask(order, one=True))
+
+    async def broadcast(self, broadcast: Broadcast) -> Sequence[Any]:
+        """What each of the others has answered.
+
+        :raises BrokerUnavailable:
+        :raises NodesSilent:
+        """
+        return await self._ask(broadcast, one=False)
+
+    async def _ask(self, order: Order | Broadcast, *, one: bool) -> Sequence[Any]:
         others = self._living.others(await self._commands.one(self._living.call))
         if not others:
-            return False
+            return []
         self._number += 1
         number = self._number
-        asked = self._asked[number] = _Asked(others)
+        asked = self._asked[number] = _Asked(others, one=one)
         try:
-            await self._ring(self._names.orders_bell, _written(order, number, self._node))
+            what = "number" if one else "broadcast"
+            message = {what: number, "from": self._node, **encode(order)}
+            await self._ring(self._names.orders_bell, message)
             async with asyncio.timeout(ORDER_SECONDS):
-                return await asked.done
+                await asked.all.wait()
+            return asked.answers
         except TimeoutError:
             silent = sorted(asked.waiting)
             raise NodesSilent(
-                f"No node that answered has it, and {len(silent)} did not answer.", nodes=silent
+                f"No node that answered has it, and {len(silent)} did not answer."
+                if one
+                else f"{len(silent)} nodes did not answer; the others have done it.",
+                nodes=silent,
             ) from None
         finally:
             del self._asked[number]
@@ -122,42 +155,31 @@ class Orders:
             case {"gone": node}:
                 if node != self._node:
                     for asked in self._asked.values():
-                        asked.answered(node, False)
+                        asked.gone(node)
                     self._living.gone(node)
-            case {"answer": number, "node": node, "done": done}:
+            case {"answer": number, "node": node, "done": answer}:
                 if number in self._asked:
-                    self._asked[number].answered(node, done)
+                    self._asked[number].answered(node, answer)
             case {"number": number, "from": asker} if asker != self._node:
-                order = _read(told)
+                order = decode_order(told)
                 # What a newer version asks for is not for this node to do.
                 done = order is not None and self._carry_out(order)
-                answer = {"answer": number, "node": self._node, "done": done}
-                self._errands.run(self._answer(asker, answer))
+                self._errands.run(self._tell(asker, number, done))
+            case {"broadcast": number, "from": asker} if asker != self._node:
+                # One that is not understood has not been done: who asks finds us silent.
+                if (broadcast := decode_broadcast(told)) is not None:
+                    self._errands.run(self._do(asker, number, broadcast))
 
-    async def _answer(self, asker: str, answer: dict[str, Any]) -> None:
+    async def _do(self, asker: str, number: int, broadcast: Broadcast) -> None:
+        await self._tell(asker, number, await self._answer(broadcast))
+
+    async def _tell(self, asker: str, number: int, answer: Any) -> None:
+        told = {"answer": number, "node": self._node, "done": answer}
         try:
-            await self._ring(self._names.answers_bell(asker), answer)
+            await self._ring(self._names.answers_bell(asker), told)
         except BrokerUnavailable:
             return  # it waits for no more than a moment, and says that we were silent
 
     async def _ring(self, bell: str, message: dict[str, Any]) -> None:
         call = Call(RING, (bell,), (self._commands.publish, to_json(message)))
         await self._commands.one(call)
-
-
-def _written(order: Order, number: int, node: str) -> dict[str, Any]:
-    told = {"number": number, "from": node, "connection": order.connection}
-    match order:
-        case Disconnect():
-            return told | {"do": "disconnect"}
-        case Unsubscribe(name=name):
-            return told | {"do": "unsubscribe", "name": name}
-
-
-def _read(told: dict[str, Any]) -> Order | None:
-    match told:
-        case {"do": "disconnect", "connection": connection}:
-            return Disconnect(connection)
-        case {"do": "unsubscribe", "connection": connection, "name": name}:
-            return Unsubscribe(connection, name)
-    return None

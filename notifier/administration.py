@@ -1,0 +1,112 @@
+"""What those who run the service may do, whichever node they ask."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+
+from notifier.auth.revocations import Revocation
+from notifier.brokers.fleet import (
+    Disconnect,
+    DisconnectAll,
+    Fleet,
+    ListConnections,
+    Order,
+    Unsubscribe,
+)
+from notifier.connectionstate import ConnectionPage, ConnectionState, Holder
+from notifier.errors import NoSuchConnection, NoSuchSubscription
+from notifier.history import checked_limit
+from notifier.residents import Residents
+
+
+class Administration:
+    """Sees to the connections of all nodes."""
+
+    def __init__(self, fleet: Fleet, residents: Residents) -> None:
+        self._fleet = fleet
+        self._residents = residents
+
+    async def connections(
+        self, holder: Holder | None, after: str, limit: int | None
+    ) -> ConnectionPage:
+        """Those that come after an id.
+
+        :param holder: of whom; ``None``: of all.
+        :raises BadParameter:
+        :raises NodesSilent: some are missing.
+        :raises BrokerUnavailable:
+        """
+        count = checked_limit(limit)
+        # One more than the page holds, to know whether there is a next.
+        wanted = ListConnections(holder, after, count + 1)
+        elsewhere = await self._fleet.broadcast(wanted)
+        found = await self._residents.page(wanted)
+        for told in elsewhere:
+            found += [ConnectionState(**state) for state in told]
+        first = heapq.nsmallest(count + 1, found, key=lambda state: state.id)
+        page = first[:count]
+        return ConnectionPage(page, page[-1].id if len(first) > count else None)
+
+    async def disconnect(self, connection: str) -> None:
+        """Close the connection for good, on whichever node it is.
+
+        :raises NoSuchConnection:
+        :raises NodesSilent:
+        :raises BrokerUnavailable:
+        """
+        if not await self._have_done(Disconnect(connection)):
+            raise NoSuchConnection(
+                f"There is no connection {connection!r} on any node.", connection=connection
+            )
+
+    async def disconnect_all(self, holder: Holder) -> int:
+        """Close all of one user or key for good; how many those were.
+
+        :raises NodesSilent: those of the others are closed.
+        :raises BrokerUnavailable: those of this node are.
+        """
+        broadcast = DisconnectAll(holder)
+        ended: int = await self._residents.answer(broadcast)
+        elsewhere: Sequence[int] = await self._fleet.broadcast(broadcast)
+        return ended + sum(elsewhere)
+
+    async def end_subscription(self, connection: str, name: str) -> None:
+        """End the connection's subscription to the channel or pattern, on whichever node it is;
+        its client is told.
+
+        :raises NoSuchSubscription: also where there is no such connection.
+        :raises NodesSilent:
+        :raises BrokerUnavailable:
+        """
+        if not await self._have_done(Unsubscribe(connection, name)):
+            raise NoSuchSubscription(
+                f"No connection {connection!r} has asked for {name!r}.",
+                connection=connection,
+                channel=name,
+            )
+
+    async def revoke(self, revocation: Revocation) -> int:
+        """Let the token be good no longer, on any node; how many connections that ended.
+
+        :raises NodesSilent: it is kept for those who did not answer.
+        :raises BrokerUnavailable: it is in force on this node, and perhaps on no other.
+        """
+        ended = self._residents.revoke([revocation])
+        elsewhere: Sequence[int] = await self._fleet.revoke(revocation)
+        return ended + sum(elsewhere)
+
+    def revocations(self, after: str, limit: int | None) -> tuple[list[Revocation], str | None]:
+        """Those in force whose token ids come after one, in order; and the id that the page after
+        this one comes after, ``None`` when it is the last.
+
+        :raises BadParameter:
+        """
+        count = checked_limit(limit)
+        wanted = (each for each in self._residents.revocations() if each.token_id > after)
+        first = heapq.nsmallest(count + 1, wanted, key=lambda each: each.token_id)
+        page = first[:count]
+        return page, page[-1].token_id if len(first) > count else None
+
+    async def _have_done(self, order: Order) -> bool:
+        return self._residents.carry_out(order) or await self._fleet.order(order)

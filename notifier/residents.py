@@ -1,0 +1,162 @@
+"""The connections of this node, for those who run the service."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from notifier.auth.authenticator import Authenticator
+from notifier.auth.revocations import Revocation
+from notifier.brokers.fleet import (
+    Broadcast,
+    Disconnect,
+    DisconnectAll,
+    ListConnections,
+    Order,
+    Unsubscribe,
+)
+from notifier.connections import Connection, Connections
+from notifier.connectionstate import ConnectionState, Holder
+from notifier.errors import ConnectionEnded, NotifierError, NotSubscribed, SubscriptionEnded
+from notifier.subscriptions import Subscriptions
+
+# Connections looked at, or ended, before everybody else has a turn.
+TURN = 250
+ENDED = "Who runs this server has ended the connection."
+
+
+class Residents:
+    """Tells who they are, and ends them.
+
+    :param node: this node's id.
+    :param now: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        connections: Connections,
+        subscriptions: Subscriptions,
+        authenticator: Authenticator,
+        *,
+        now: Callable[[], float],
+    ) -> None:
+        self._node = node
+        self._connections = connections
+        self._subscriptions = subscriptions
+        self._authenticator = authenticator
+        self._now = now
+        # Somebody may have been let in and not yet be among the connections.
+        self._look_again = False
+
+    def carry_out(self, order: Order) -> bool:
+        """Do it, if the connection is here; whether it was."""
+        connection = self._connections.find(order.connection)
+        if connection is None:
+            return False
+        match order:
+            case Disconnect():
+                connection.end(ConnectionEnded(ENDED))
+            case Unsubscribe(name=name):
+                try:
+                    self._subscriptions.leave(connection.sink, name)
+                except NotSubscribed:
+                    return False
+                reason = "Who runs this server has ended the subscription."
+                connection.deprive(name, SubscriptionEnded(reason))
+        return True
+
+    async def answer(self, broadcast: Broadcast) -> Any:
+        """What :class:`~notifier.brokers.fleet.Broadcast` says of each."""
+        match broadcast:
+            case DisconnectAll(holder):
+                return await self._end_all(holder)
+            case Revocation():
+                return self.revoke([broadcast])
+            case ListConnections():
+                return [asdict(state) for state in await self.page(broadcast)]
+
+    async def page(self, wanted: ListConnections) -> list[ConnectionState]:
+        """The first that are wanted, in the order of their ids."""
+        found: list[str] = []
+        for n, connection in enumerate(list(self._connections.values()), start=1):
+            if n % TURN == 0:
+                await asyncio.sleep(0)
+            if connection.id > wanted.after and _is_of(connection, wanted.holder):
+                found.append(connection.id)
+        first = heapq.nsmallest(wanted.limit, found)
+        return [
+            self._state(connection)
+            for connection in map(self._connections.find, first)
+            if connection is not None
+        ]
+
+    def revocations(self) -> list[Revocation]:
+        """All that are in force."""
+        return self._authenticator.revocations.in_force(self._now())
+
+    def revoke(self, revocations: Iterable[Revocation]) -> int:
+        """Let these tokens be good no longer; how many connections came with them."""
+        for each in revocations:
+            self._authenticator.revocations.revoke(each.token_id, each.until, self._now())
+        return self.recheck()
+
+    def recheck(self) -> int:
+        """Keys or tokens were revoked: end the connections that came with them; how many."""
+        self._look_again = True
+        return self._end_revoked()
+
+    def sweep(self) -> None:
+        """Look once more, for who was on the way in."""
+        if self._look_again:
+            self._look_again = False
+            self._end_revoked()
+
+    def _end_revoked(self) -> int:
+        ended = 0
+        for connection in _open(self._connections.values()):
+            if connection.identity.kind == "anonymous":
+                continue
+            try:
+                self._authenticator.check_still(connection.identity)
+            except NotifierError as refusal:
+                connection.end(refusal)
+                ended += 1
+        return ended
+
+    async def _end_all(self, holder: Holder) -> int:
+        ended = 0
+        for n, connection in enumerate(_open(self._connections.values()), start=1):
+            if n % TURN == 0:
+                await asyncio.sleep(0)
+            if _is_of(connection, holder):
+                connection.end(ConnectionEnded(ENDED))
+                ended += 1
+        return ended
+
+    def _state(self, connection: Connection) -> ConnectionState:
+        identity = connection.identity
+        return ConnectionState(
+            id=connection.id,
+            node=self._node,
+            transport=connection.sink.traffic.transport,
+            remote=connection.remote,
+            kind=identity.kind,
+            name=identity.name,
+            since_ms=connection.since_ms,
+            subscriptions=len(self._subscriptions.names(connection.sink)),
+            expires_at=identity.expires_at,
+        )
+
+
+def _open(connections: Iterable[Connection]) -> Sequence[Connection]:
+    """Those that are not about to end already."""
+    return [connection for connection in connections if not connection.sink.ended]
+
+
+def _is_of(connection: Connection, holder: Holder | None) -> bool:
+    identity = connection.identity
+    return holder is None or (identity.kind, identity.name) == (holder.kind, holder.name)
