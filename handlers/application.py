@@ -15,6 +15,7 @@ from tornado.web import Application, OutputTransform, RequestHandler, url
 
 from handlers import door
 from handlers.arrival import Arrival, Patience, Whole, comes_whole
+from handlers.auditing import log_answer
 from handlers.base import Handler, NotAllowed, NotFound
 from handlers.forwarded import Proxies
 from handlers.policy import Policy
@@ -48,7 +49,7 @@ def application(node: Node, static: Path) -> Application:
         patience=Patience(node.settings),
         default_handler_class=NotFound,
         default_handler_args={"node": node, "policy": Policy()},
-        log_function=door.log_request,
+        log_function=log_answer,
         transforms=transforms,
     )
     made.resolve = Proxies(proxies).resolve if proxies else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from handlers import query
 from handlers.base import Handler
 from notifier.channels import check_channel
@@ -13,6 +15,8 @@ _ORDERS = ("oldest", "newest")
 
 class ChannelHistory(Handler):
     """What the channel's history has, page by page; or an end to all of it."""
+
+    acts: ClassVar = {"DELETE": "history.clear"}
 
     async def get(self, channel: str) -> None:
         query.check_names(self.request.query_arguments, _PARAMETERS)
@@ -31,6 +35,7 @@ class ChannelHistory(Handler):
     async def delete(self, channel: str) -> None:
         query.check_names(self.request.query_arguments, frozenset())
         deleted = await self.node.clear(check_channel(channel))
+        self.facts = {"path": self.request.path, "deleted": deleted}
         self.answer({"channel": channel, "deleted": deleted})
 
     def _order(self) -> str:

@@ -12,7 +12,7 @@ from tornado.web import RequestHandler
 
 import notifier
 from handlers.channels import Channel, ChannelList
-from handlers.connections import OneConnection, OneSubscription
+from handlers.connections import ConnectionList, OneConnection, OneSubscription
 from handlers.echo import Echo
 from handlers.events import Events
 from handlers.health import Live, Ready
@@ -26,6 +26,8 @@ from handlers.page import Page
 from handlers.policy import Level, Need, Policy
 from handlers.presence import ChannelPresence
 from handlers.raw import RawSocket
+from handlers.revocations import RevocationList
+from handlers.settings import SettingList
 from handlers.static import Static
 from handlers.ticket import NewTicket
 from notifier.auth.scopes import Scope
@@ -79,6 +81,7 @@ def routes(node: Node, static: Path) -> list[Route]:
     ws = {"deflated": framing and native("native-deflate", framing)}
     raw_ws = {"deflated": framing and raw("raw-deflate", framing)}
     history: Mapping[str, Need] = {"GET": Scope.HISTORY, "DELETE": Scope.ADMIN}
+    revocations: Mapping[str, Need] = {"GET": Scope.ADMIN, "POST": Scope.ADMIN}
     subscription = "/connections/{connection}/subscriptions/{channel}"
     return [
         Route("/", Page, Policy(PUBLIC, navigable=True), {"index": static / "index.html"}),
@@ -94,9 +97,12 @@ def routes(node: Node, static: Path) -> list[Route]:
         Route("/channels/{channel}", Channel, Policy(LISTEN)),
         Route("/channels/{channel}/history", ChannelHistory, Policy(history)),
         Route("/channels/{channel}/presence", ChannelPresence, Policy({"GET": Scope.PRESENCE})),
+        Route("/connections", ConnectionList, Policy({"GET": Scope.ADMIN, **END})),
         Route("/connections/{connection}", OneConnection, Policy(END)),
         Route(subscription, OneSubscription, Policy(END)),
         Route("/nodes", NodeList, Policy({"GET": Scope.ADMIN})),
+        Route("/revocations", RevocationList, Policy(revocations)),
+        Route("/settings", SettingList, Policy({"GET": Scope.ADMIN})),
         Route("/ticket", NewTicket, Policy({"POST": Level.IDENTIFIED})),
         Route("/metrics", Scrape, Policy({"GET": Scope.METRICS}), {"metrics": metrics}),
         Route("/health/live", Live, Policy(PUBLIC)),

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from notifier.notification import FIELDS
 from tests.docs.markdown import CHECKOUT, blocks, read
 from tests.docs.test_errors import ENTRIES
 from tests.handlers.serving import PATIENCE, serving
+from tests.handlers.test_administration import LATER, site, token
 from tests.handlers.test_door import ROUTES
 
 PAGE = read("reference/http.md")
@@ -101,6 +103,8 @@ async def test_an_example_works(heading: str, command: str) -> None:
         ("GET", "/channels/alerts/presence", ""),
         ("DELETE", "/channels/alerts/history", ""),
         ("GET", "/nodes", ""),
+        ("DELETE", "/connections?user=42", ""),
+        ("POST", "/revocations", '{"token_id": "a", "until": "2100-01-01T00:00:00Z"}'),
     ],
 )
 async def test_an_answer_is_shown_as_it_is(method: str, path: str, body: str) -> None:
@@ -110,6 +114,15 @@ async def test_an_answer_is_shown_as_it_is(method: str, path: str, body: str) ->
         data = f"-d {shlex.quote(body)}" if body else ""
         output = await run(f"curl -X {method} {data} localhost:8888{path}", port=server.port)
     assert shape(json.loads(output)) in [shape(example) for example in examples]
+
+
+async def test_connections_and_revocations_are_shown_as_they_are(tmp_path: Path) -> None:
+    examples = [shape(json.loads(b.text)) for b in blocks(PAGE) if b.language == "json"]
+    async with site(tmp_path) as made, made.enter(token()) as client:
+        assert (await client.message())["type"] == "subscribed"
+        await made.ask("POST", "/revocations", {"token_id": "a", "until": LATER})
+        for path in ("/connections", "/revocations"):
+            assert shape((await made.ask("GET", path)).json) in examples, path
 
 
 async def test_the_answer_to_lines_is_shown_as_it_is() -> None:

@@ -57,11 +57,14 @@ ROUTES = {
     "/channels/([^/]+)": Route("/channels/alerts", "GET, HEAD, OPTIONS"),
     "/channels/([^/]+)/history": Route("/channels/alerts/history", "GET, HEAD, DELETE, OPTIONS"),
     "/channels/([^/]+)/presence": Route("/channels/alerts/presence", "GET, HEAD, OPTIONS"),
+    "/connections": Route("/connections", "GET, HEAD, DELETE, OPTIONS"),
     "/connections/([^/]+)": Route("/connections/x", "DELETE, OPTIONS"),
     "/connections/([^/]+)/subscriptions/([^/]+)": Route(
         "/connections/x/subscriptions/alerts", "DELETE, OPTIONS"
     ),
     "/nodes": Route("/nodes", "GET, HEAD, OPTIONS"),
+    "/revocations": Route("/revocations", "GET, HEAD, POST, OPTIONS"),
+    "/settings": Route("/settings", "GET, HEAD, OPTIONS"),
     "/ticket": Route("/ticket", "POST, OPTIONS", lively=True),
     "/metrics": Route("/metrics", "GET, HEAD, OPTIONS", lively=True),
     "/health/live": Route("/health/live", "GET, HEAD, OPTIONS"),

@@ -1,0 +1,384 @@
+"""Seeing to connections, revocations and settings over HTTP."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notifier.auth.issuing import make_token, signing_secret
+from notifier.auth.keyfile import KeyFile
+from notifier.auth.keys import make_key
+from notifier.auth.reach import Reach
+from notifier.auth.scopes import Scope
+from notifier.config import Settings
+from notifier.config.values import HoldsPassword, is_secret
+from notifier.server import Server
+from tests.auth.signing import SECRET
+from tests.handlers.serving import (
+    Answer,
+    RawSocket,
+    head,
+    raw_socket,
+    request,
+    serving,
+    until,
+    wire_to,
+)
+from tests.redisservers.server import RedisServer
+
+LATER = 4102444800  # the year 2100, in seconds since 1970
+
+
+def token(sub: str = "42", **claims: Any) -> str:
+    everything = {"sub": sub, "channels": ["*"], "exp": time.time() + 600, **claims}
+    return make_token(everything, signing_secret(SECRET))
+
+
+@dataclass
+class Site:
+    """Nodes of one service, and a key for each kind of visitor."""
+
+    nodes: list[Server]
+    admin: str
+    reader: str
+
+    async def ask(
+        self, method: str, path: str, body: object = None, *, node: int = 0, key: str | None = None
+    ) -> Answer:
+        return await request(
+            self.nodes[node].port,
+            method,
+            path,
+            body=None if body is None else json.dumps(body).encode(),
+            headers={"X-API-Key": key or self.admin},
+        )
+
+    def enter(self, credential: str, *, node: int = 0) -> Any:
+        headers = {"Authorization": f"Bearer {credential}"}
+        return raw_socket(self.nodes[node].port, "/ws?channel=a", headers)
+
+    async def listed(self, query: str = "", *, node: int = 0) -> list[dict[str, Any]]:
+        answer = await self.ask("GET", f"/connections{query}", node=node)
+        assert answer.status == 200, answer
+        connections: list[dict[str, Any]] = answer.json["connections"]
+        return connections
+
+
+@asynccontextmanager
+async def site(
+    folder: Path, brokers: Mapping[str, Any] | None = None, nodes: int = 1
+) -> AsyncIterator[Site]:
+    file = KeyFile(folder / "keys.toml")
+    shown = []
+    for name, scopes in (("admin", {Scope.ADMIN}), ("reader", {Scope.SUBSCRIBE})):
+        key, text = make_key(name, scopes=scopes, channels=Reach.of(["*"]), created=time.time())
+        file.add(key)
+        shown.append(text)
+    settings = {"keys_file": str(file.path), "token_secret": SECRET, **(brokers or {})}
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(serving(**settings)) for _ in range(nodes)]
+        yield Site(servers, *shown)
+
+
+@pytest.fixture
+async def alone(tmp_path: Path) -> AsyncIterator[Site]:
+    async with site(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def pair(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[Site]:
+    brokers = {"broker": redis_server.url, "redis_prefix": f"admin{time.time_ns()}"}
+    async with site(tmp_path, brokers, nodes=2) as made:
+        yield made
+
+
+async def subscribed(client: RawSocket) -> None:
+    assert (await client.message())["type"] == "subscribed"
+
+
+# --- connections ---
+
+
+async def test_connections_are_listed_with_who_they_are(alone: Site) -> None:
+    expires = int(time.time()) + 600
+    async with (
+        alone.enter(token(exp=expires)) as user,
+        alone.enter(alone.reader) as program,
+        wire_to(alone.nodes[0].port) as wire,
+    ):
+        await subscribed(user)
+        await subscribed(program)
+        bearer = {"Authorization": f"Bearer {token('43')}"}
+        await wire.send(head("GET", "/events?channel=b&channel=c:*", bearer))
+        assert (await wire.answer_head()).status == 200
+        await until(lambda: alone.nodes[0].node.counts.subscriptions == 3)
+        found = {each["name"]: each for each in await alone.listed()}
+        assert found.keys() == {"42", "43", "reader"}
+        node = alone.nodes[0].node
+        opened = {connection.id for connection in node.connections.values()}
+        assert {each["connection"] for each in found.values()} == opened
+        first = found["42"]
+        assert (first["kind"], first["transport"]) == ("token", "websocket")
+        assert (first["node"], first["remote"]) == (node.id, "127.0.0.1")
+        assert first["subscriptions"] == 1 and found["43"]["subscriptions"] == 2
+        assert first["expires"].startswith(time.strftime("%Y-%m-%dT%H:%M:", time.gmtime(expires)))
+        assert found["reader"]["kind"] == "key" and found["reader"]["expires"] is None
+        assert found["43"]["transport"] == "events"
+        assert first["since"][:10] == time.strftime("%Y-%m-%d", time.gmtime())
+
+
+async def test_connections_of_one_holder_come_page_by_page(alone: Site) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(5):
+            await subscribed(await stack.enter_async_context(alone.enter(token())))
+        # A key of the same name is somebody else.
+        await subscribed(await stack.enter_async_context(alone.enter(alone.reader)))
+        await subscribed(await stack.enter_async_context(alone.enter(token("reader"))))
+        found: list[str] = []
+        after = ""
+        for count in (2, 2, 1):
+            answer = await alone.ask("GET", f"/connections?user=42&limit=2{after}")
+            found += [each["connection"] for each in answer.json["connections"]]
+            assert len(answer.json["connections"]) == count
+            after = f"&after={answer.json['next']}"
+        assert answer.json["next"] is None
+        assert found == sorted(set(found)) and len(found) == 5
+        assert [each["kind"] for each in await alone.listed("?key=reader")] == ["key"]
+        assert [each["kind"] for each in await alone.listed("?user=reader")] == ["token"]
+
+
+async def test_all_of_a_user_are_ended_and_nobody_else(alone: Site) -> None:
+    async with (
+        alone.enter(token()) as first,
+        alone.enter(token()) as second,
+        alone.enter(token("43")) as other,
+        alone.enter(alone.reader) as program,
+    ):
+        for client in (first, second, other, program):
+            await subscribed(client)
+        answer = await alone.ask("DELETE", "/connections?user=42")
+        assert (answer.status, answer.json) == (200, {"user": "42", "ended": 2})
+        for client in (first, second):
+            assert (await client.closed(answer=True))[0] == 4502
+        answer = await alone.ask("DELETE", "/connections?key=reader")
+        assert answer.json == {"key": "reader", "ended": 1}
+        assert (await program.closed(answer=True))[0] == 4502
+        assert (await other.ask({"type": "ping"}))["type"] == "reply"
+        assert (await alone.ask("DELETE", "/connections?user=42")).json["ended"] == 0
+
+
+async def test_connections_of_all_nodes_are_listed_and_ended(pair: Site) -> None:
+    async with (
+        pair.enter(token(), node=0) as here,
+        pair.enter(token(), node=1) as there,
+        pair.enter(token("43"), node=1) as other,
+    ):
+        for client in (here, there, other):
+            await subscribed(client)
+        for node in (0, 1):
+            found = await pair.listed(node=node)
+            assert [each["connection"] for each in found] == sorted(
+                each["connection"] for each in found
+            )
+            ids = {each["node"]: each["name"] for each in found}
+            assert ids.keys() == {server.node.id for server in pair.nodes} and len(found) == 3
+        answer = await pair.ask("GET", "/connections?limit=1")
+        rest = await pair.listed(f"?after={answer.json['next']}")
+        assert len(rest) == 2
+        assert (await pair.ask("DELETE", "/connections?user=42")).json["ended"] == 2
+        for client in (here, there):
+            assert (await client.closed(answer=True))[0] == 4502
+        assert (await other.ask({"type": "ping"}))["type"] == "reply"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("GET", "/connections?user=1&key=1", 40006),
+        ("GET", "/connections?limit=0", 40006),
+        ("GET", "/connections?limit=1001", 40006),
+        ("GET", "/connections?nobody=1", 40002),
+        ("DELETE", "/connections", 40006),
+        ("DELETE", "/connections?user=1&key=1", 40006),
+        ("DELETE", "/connections?limit=1", 40002),
+        ("GET", "/revocations?limit=x", 40006),
+        ("GET", "/settings?secret=1", 40002),
+    ],
+)
+async def test_what_is_not_asked_rightly_is_refused(
+    server: Server, method: str, path: str, code: int
+) -> None:
+    assert (await request(server.port, method, path)).code == code
+
+
+# --- revocations ---
+
+
+async def test_a_revoked_token_is_out_at_once(alone: Site) -> None:
+    lost, kept = token(jti="lost"), token(jti="kept")
+    async with alone.enter(lost) as out, alone.enter(kept) as stays:
+        await subscribed(out)
+        await subscribed(stays)
+        answer = await alone.ask("POST", "/revocations", {"token_id": "lost", "until": LATER})
+        told = {"token_id": "lost", "until": "2100-01-01T00:00:00.000Z"}
+        assert (answer.status, answer.json) == (200, {**told, "ended": 1})
+        assert (await out.closed(answer=True))[0] == 4503
+        assert (await stays.ask({"type": "ping"}))["type"] == "reply"
+        refused = await request(
+            alone.nodes[0].port, "GET", "/channels/a", headers={"Authorization": f"Bearer {lost}"}
+        )
+        assert refused.code == 40101
+        answer = await alone.ask("GET", "/revocations")
+        assert answer.json == {"revocations": [told], "next": None}
+
+
+async def test_a_revoked_token_is_out_on_all_nodes(pair: Site) -> None:
+    lost = token(jti="lost")
+    async with pair.enter(lost, node=0) as here, pair.enter(lost, node=1) as there:
+        await subscribed(here)
+        await subscribed(there)
+        answer = await pair.ask(
+            "POST", "/revocations", {"token_id": "lost", "until": "2100-01-01T00:00:00Z"}, node=1
+        )
+        assert answer.json["ended"] == 2
+        for client in (here, there):
+            assert (await client.closed(answer=True))[0] == 4503
+    for node in (0, 1):
+        listed = (await pair.ask("GET", "/revocations", node=node)).json["revocations"]
+        assert [each["token_id"] for each in listed] == ["lost"]
+
+
+async def test_who_was_on_the_way_in_when_it_was_revoked_is_out_too(alone: Site) -> None:
+    """Let in before, among the connections after: as if it had come in between."""
+    node = alone.nodes[0].node
+    async with alone.enter(token(jti="lost")) as out:
+        await subscribed(out)
+        node.authenticator.revocations.revoke("lost", LATER, time.time())
+        (connection,) = node.connections.values()
+        node.connections.remove(connection)
+        assert node.residents.recheck() == 0
+        node.connections.add(connection)
+        assert (await out.closed(answer=True))[0] == 4503
+
+
+async def test_revocations_come_page_by_page(server: Server) -> None:
+    for name in "bdac":
+        await request(
+            server.port,
+            "POST",
+            "/revocations",
+            body=json.dumps({"token_id": name, "until": LATER}).encode(),
+        )
+    first = (await request(server.port, "GET", "/revocations?limit=3")).json
+    assert [each["token_id"] for each in first["revocations"]] == ["a", "b", "c"]
+    assert first["next"] == "c"
+    second = (await request(server.port, "GET", "/revocations?limit=3&after=c")).json
+    assert [each["token_id"] for each in second["revocations"]] == ["d"]
+    assert second["next"] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("", 40001),
+        ("[]", 40007),
+        ('{"token_id": "a"}', 40003),
+        ('{"until": 4102444800}', 40003),
+        ('{"token_id": "", "until": 4102444800}', 40003),
+        (f'{{"token_id": "{"é" * 101}", "until": 4102444800}}', 40003),
+        ('{"token_id": 7, "until": 4102444800}', 40003),
+        ('{"token_id": "a", "until": 1000}', 40003),
+        ('{"token_id": "a", "until": true}', 40003),
+        ('{"token_id": "a", "until": "tomorrow"}', 40003),
+        ('{"token_id": "a", "until": 1e300}', 40003),
+        (f'{{"token_id": "a", "until": 1{"0" * 400}}}', 40003),
+        ('{"token_id": "a", "until": 4102444800, "user": "42"}', 40002),
+    ],
+)
+async def test_what_is_no_revocation_is_refused(server: Server, body: str, code: int) -> None:
+    answer = await request(server.port, "POST", "/revocations", body=body.encode())
+    assert answer.code == code
+    assert len(server.node.authenticator.revocations) == 0
+
+
+async def test_without_redis_nothing_new_is_revoked_elsewhere_and_what_is_known_counts(
+    tmp_path: Path,
+) -> None:
+    with RedisServer() as redis:
+        async with site(tmp_path, {"broker": redis.url, "redis_timeout": 0.5}, nodes=2) as pair:
+            await pair.ask("POST", "/revocations", {"token_id": "known", "until": LATER})
+            made = await pair.ask("POST", "/ticket", {})
+            redis.kill()
+            answer = await pair.ask("POST", "/revocations", {"token_id": "new", "until": LATER})
+            assert answer.code == 50301
+            for node, name in ((0, "known"), (1, "known"), (0, "new")):
+                answer = await pair.ask("GET", "/channels/a", node=node, key=token(jti=name))
+                assert answer.code == 40101, (node, name)
+            path = f"/stream?poll=1&channel=a&ticket={made.json['ticket']}"
+            shown = await request(pair.nodes[0].port, "GET", path)
+            assert (shown.status, shown.code) == (503, 50301)
+            assert (await pair.ask("POST", "/ticket", {})).code == 50301
+
+
+# --- tickets ---
+
+
+async def test_a_ticket_of_one_node_is_good_once_on_any(pair: Site) -> None:
+    for maker, taker in ((0, 1), (1, 0), (0, 0)):
+        made = await pair.ask("POST", "/ticket", {}, node=maker, key=pair.reader)
+        path = f"/stream?poll=1&channel=a&ticket={made.json['ticket']}"
+        answers = [
+            (await request(pair.nodes[node].port, "GET", path)).status
+            for node in (taker, taker, maker)
+        ]
+        assert answers == [200, 401, 401]
+
+
+async def test_a_ticket_of_a_token_that_was_revoked_since_is_good_no_more(alone: Site) -> None:
+    made = await alone.ask("POST", "/ticket", {}, key=token(jti="lost"))
+    await alone.ask("POST", "/revocations", {"token_id": "lost", "until": LATER})
+    path = f"/stream?poll=1&channel=a&ticket={made.json['ticket']}"
+    assert (await request(alone.nodes[0].port, "GET", path)).code == 40101
+
+
+# --- settings ---
+
+
+async def test_settings_are_told_with_where_they_came_from(server: Server) -> None:
+    answer = await request(server.port, "GET", "/settings")
+    assert answer.status == 200
+    assert list(answer.json) == list(Settings.model_fields)
+    assert answer.json["max_connections"]["from"] == "default"
+    assert answer.json["port"] == {"value": 0, "from": "code"}
+
+
+HIDDEN = {
+    name: field
+    for name, field in Settings.model_fields.items()
+    if is_secret(field) or any(isinstance(each, HoldsPassword) for each in field.metadata)
+}
+MARK = "hunter2-hunter2-hunter2-hunter2-hunter2"
+
+
+def test_settings_that_hide_something_are_known() -> None:
+    assert {"broker", "token_secret"} <= HIDDEN.keys()
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+async def test_no_secret_is_shown(tmp_path: Path, name: str) -> None:
+    value = MARK if is_secret(HIDDEN[name]) else f"redis://user:{MARK}@127.0.0.1:1"
+    async with site(tmp_path) as made:
+        node = made.nodes[0].node
+        # As it would be if the server had been started with it.
+        node.settings = node.settings.model_copy(update={name: value})
+        answer = await made.ask("GET", "/settings")
+        assert MARK not in answer.body.decode() and "***" in answer.json[name]["value"]
+        assert SECRET not in answer.body.decode()
