@@ -29,7 +29,7 @@ def application(node: Node, static: Path) -> Application:
     """The Tornado application.
 
     :param static: the folder of the page's files.
-    :raises ValueError: a route does not say who may use it.
+    :raises ValueError: a route does not say who may use it, or what it is.
     """
     allowed, proxies = node.settings.allowed_origins, node.settings.trusted_proxies
     # Tornado takes whatever makes one of a request.
@@ -40,7 +40,7 @@ def application(node: Node, static: Path) -> Application:
         transforms.append(partial(StrictTransport, seconds=seconds))
     table = routes(node, static)
     for route in table:
-        route.policy.check_methods(route.path, door.allowed_methods(route.handler))
+        route.check(door.allowed_methods(route.handler))
     made = _Application(
         [
             url(route.regex, route.handler, {"node": node, "policy": route.policy} | route.more)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from handlers.socket import Socket
+from typing import ClassVar
+
+from handlers.described import Operation, Operations
+from handlers.socket import HANDSHAKE_ERRORS, UPGRADED, Socket
 from notifier.wire.websocket import Opcode, frame
 
 GREETING = "Reçu: "
@@ -11,6 +14,15 @@ GREETING = "Reçu: "
 class Echo(Socket):
     """Answers each text with ``Reçu: `` before it, and each binary message with itself."""
 
+    describes: ClassVar[Operations] = {
+        "GET": Operation(
+            name="echo",
+            summary="A WebSocket that answers what it is sent",
+            text=f"Each text with `{GREETING}` before it, each binary message with itself.",
+            answers={101: UPGRADED},
+            errors=HANDSHAKE_ERRORS,
+        )
+    }
     transport = "echo"
 
     async def on_message(self, message: str | bytes) -> None:

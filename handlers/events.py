@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from typing import ClassVar
 
 from handlers import door
+from handlers.described import TEXT, Answer, Operation, Operations, Parameter
 from handlers.outflow import Outflow
-from handlers.query import Wanted, check_names, read_wanted
+from handlers.parameters import CHANNELS, PRESENCE, SINCE, SINCE_SHAPE
+from handlers.query import WANTED_ERRORS, Wanted, check_names, read_wanted
 from handlers.streaming import Streaming, is_single
-from notifier.errors import Draining, NotifierError
+from notifier.errors import Draining, NotifierError, TooManyConnections
 from notifier.listener import Joined
 from notifier.wire import eventsource, messages
 from notifier.wire.eventsource import (
@@ -18,8 +21,6 @@ from notifier.wire.eventsource import (
     SHARED_EVENTS_BARE,
     Bookmark,
 )
-
-_PARAMETERS = frozenset({"channel", "since", "presence", "ticket"})
 
 # Milliseconds until a client comes back; by chance, so that not all come at once.
 RETRY_MS = (1000, 3000)
@@ -33,11 +34,33 @@ class Events(Streaming):
     EventSource comes back by itself with ``Last-Event-ID``, which says where it was.
     """
 
+    describes: ClassVar[Operations] = {
+        "GET": Operation(
+            name="events",
+            summary="Listen: server-sent events",
+            text="The answer has no end. `EventSource` comes back by itself, and misses nothing "
+            "that is still in history.",
+            parameters=(
+                CHANNELS,
+                SINCE,
+                PRESENCE,
+                Parameter(
+                    name="Last-Event-ID",
+                    where="header",
+                    text="What `EventSource` sends when it comes back; wins over `since`.",
+                    shape=SINCE_SHAPE,
+                ),
+            ),
+            answers={200: Answer("The events, as they come.", {"text/event-stream": TEXT})},
+            errors=(*WANTED_ERRORS, Draining, TooManyConnections),
+            takes_ticket=True,
+        )
+    }
     content_type = eventsource.CONTENT_TYPE
     transport = "events"
 
     async def get(self) -> None:
-        check_names(self.request.query_arguments, _PARAMETERS)
+        check_names(self.request.query_arguments, self.describes["GET"].query)
         wanted = read_wanted(self, self.node, since=self._last_event_id())
         self.check_wanted(wanted)
         try:

@@ -27,10 +27,10 @@ from notifier.jsontext import parse_json
 from notifier.notification import FIELDS, unknown_field
 
 # Fields that may stand in a header, also with X- before them.
-_HEADERS = ("title", "message", "priority", "tags", "click", "icon", "actions", "data", "key",
-            "expires", "channel", "id")  # fmt: skip
+HEADER_FIELDS = ("title", "message", "priority", "tags", "click", "icon", "actions", "data",
+                 "key", "expires", "channel", "id")  # fmt: skip
 # As they are called in what Tornado has parsed.
-_WRITTEN = frozenset(x + name.title() for name in _HEADERS for x in ("", "X-"))
+_WRITTEN = frozenset(x + name.title() for name in HEADER_FIELDS for x in ("", "X-"))
 # Fields whose value is JSON where it comes as text.
 _JSON_FIELDS = ("actions", "data")
 # Without one of these a form is a text that looks like one ("a=b").
@@ -91,7 +91,7 @@ def _from_headers(headers: HTTPHeaders) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if _WRITTEN.isdisjoint(headers):
         return fields
-    for name in _HEADERS:
+    for name in HEADER_FIELDS:
         value = headers.get(f"X-{name}", headers.get(name))
         if value is None or (name == "priority" and _BROWSER_PRIORITY.fullmatch(value)):
             continue

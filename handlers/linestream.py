@@ -2,29 +2,58 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from handlers.described import TEXT, Answer, Operation, Operations, Parameter
 from handlers.outflow import Outflow, give_up_after
-from handlers.query import Wanted, check_names, read_switch, read_wanted
+from handlers.parameters import CHANNELS, PRESENCE, SINCE, SWITCH
+from handlers.query import WANTED_ERRORS, Wanted, check_names, read_switch, read_wanted
 from handlers.streaming import Streaming, is_single
 from notifier.channels import Pattern, is_pattern
-from notifier.errors import BadParameter, NotifierError
+from notifier.errors import (
+    BadParameter,
+    BrokerUnavailable,
+    Draining,
+    NotifierError,
+    TooManyConnections,
+)
 from notifier.notification import Position
 from notifier.wire import lines, messages
 from notifier.wire.lines import LINES, LINES_BARE
 from notifier.wire.resume import MAX_TOKEN_BYTES, ResumeToken, Since
 
-_PARAMETERS = frozenset({"channel", "since", "presence", "poll", "ticket"})
-
 
 class LineStream(Streaming):
     """``GET /stream?channel=alerts&channel=builds:*[&since=…][&presence=1][&poll=1]``."""
 
+    describes: ClassVar[Operations] = {
+        "GET": Operation(
+            name="stream",
+            summary="Listen: one JSON object per line",
+            text="The answer has no end, but for `poll=1`, which answers with what is there.",
+            parameters=(
+                CHANNELS,
+                SINCE,
+                PRESENCE,
+                Parameter(
+                    name="poll",
+                    text="`1`: what is there now, and where to go on from.",
+                    shape=SWITCH,
+                    example="1",
+                ),
+            ),
+            answers={200: Answer("The lines, as they come.", {lines.CONTENT_TYPE: TEXT})},
+            errors=(*WANTED_ERRORS, BrokerUnavailable, Draining, TooManyConnections),
+            takes_ticket=True,
+        )
+    }
     content_type = lines.CONTENT_TYPE
     transport = "stream"
     # Some of the answer to a poll is out: it is too late for a status that tells of a refusal.
     _begun = False
 
     async def get(self) -> None:
-        check_names(self.request.query_arguments, _PARAMETERS)
+        check_names(self.request.query_arguments, self.describes["GET"].query)
         poll = read_switch("poll", self.get_query_argument("poll", "0"))
         since = "all" if poll and "since" not in self.request.query_arguments else None
         wanted = read_wanted(self, self.node, since=since)

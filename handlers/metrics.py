@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from handlers.base import Handler
+from handlers.described import TEXT, Answer, Operation, Operations, Parameter
 from handlers.policy import Policy
 from notifier.metrics import Metrics
 from notifier.node import Node
@@ -10,6 +13,19 @@ from notifier.node import Node
 
 class Scrape(Handler):
     """The text format, or OpenMetrics for those who ask for it."""
+
+    describes: ClassVar[Operations] = {
+        "GET": Operation(
+            name="scrape",
+            summary="What this node does, for Prometheus",
+            parameters=(Parameter(name="Accept", where="header", text="Asks for OpenMetrics."),),
+            answers={
+                200: Answer(
+                    "The metrics.", {"text/plain": TEXT, "application/openmetrics-text": TEXT}
+                )
+            },
+        )
+    }
 
     def initialize(  # type: ignore[override]
         self, node: Node, policy: Policy, metrics: Metrics

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
+from handlers.described import Operation, Operations
 from handlers.driver import Driver
-from handlers.query import Wanted, check_names, read_wanted
-from handlers.socket import Socket
+from handlers.parameters import CHANNELS, PRESENCE, SINCE
+from handlers.query import WANTED_ERRORS, Wanted, check_names, read_wanted
+from handlers.socket import HANDSHAKE_ERRORS, UPGRADED, Socket
 from notifier.errors import Draining, NotifierError
 from notifier.wire.messages import PROTOCOL
-
-_PARAMETERS = frozenset({"channel", "since", "presence", "ticket"})
 
 
 class NativeSocket(Socket):
     """``GET /ws?channel=alerts&channel=builds:*[&since=…][&presence=1]``."""
 
+    describes: ClassVar[Operations] = {
+        "GET": Operation(
+            name="connect",
+            summary="A WebSocket that speaks the native protocol",
+            text=f"Its messages are JSON; the subprotocol is `{PROTOCOL}`. What is wrong with the "
+            "URL is answered before the handshake.",
+            parameters=(CHANNELS, SINCE, PRESENCE),
+            answers={101: UPGRADED},
+            errors=(*WANTED_ERRORS, *HANDSHAKE_ERRORS),
+            takes_ticket=True,
+        )
+    }
     transport = "websocket"
     _driver: Driver | None = None
     _wanted: Wanted
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
         # What is wrong with the URL is told before the handshake, as HTTP.
-        check_names(self.request.query_arguments, _PARAMETERS)
+        check_names(self.request.query_arguments, self.describes["GET"].query)
         self._wanted = read_wanted(self, self.node)
         await super().get(*args, **kwargs)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from tornado.httputil import HTTPServerRequest
 
 from handlers.base import Handler
 from handlers.body import decompressed
+from handlers.described import Operation, Operations
+from handlers.fields import ANSWERS, BODY, ERRORS, PARAMETERS
 from handlers.intake import idempotency_key, read_notifications
 from handlers.longbody import LongBody
 from handlers.ndjson import is_ndjson
+from handlers.parameters import CHANNEL
 from handlers.policy import Policy
 from handlers.publishing import Outcome, publish, publish_all
 from notifier.channels import check_channel
@@ -21,6 +24,18 @@ from notifier.node import Node
 class Notify(Handler):
     """One notification, an array of them, or lines: 200 if all were stored, else 207."""
 
+    describes: ClassVar[Operations] = {
+        "POST": Operation(
+            name="publish",
+            summary="Publish",
+            text="One notification, an array of them, or lines. The body wins over the query, the "
+            "query over headers.",
+            parameters=PARAMETERS,
+            body=BODY,
+            answers=ANSWERS,
+            errors=ERRORS,
+        )
+    }
     takes_body = True
     _lines: LongBody | None = None
 
@@ -103,6 +118,19 @@ class Notify(Handler):
 
 class NotifyChannel(Notify):
     """The channel stands in the URL; the body may be the message itself."""
+
+    describes: ClassVar[Operations] = {
+        method: Operation(
+            name=name,
+            summary="Publish to a channel",
+            text="The body may be the message itself.",
+            parameters=(CHANNEL, *PARAMETERS),
+            body=BODY,
+            answers=ANSWERS,
+            errors=ERRORS,
+        )
+        for method, name in (("POST", "publish_to_channel"), ("PUT", "put_to_channel"))
+    }
 
     async def put(self, channel: str) -> None:
         await self.post(channel)

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from handlers import door
+from handlers.described import TEXT, Answer, Operation, Operations
 from handlers.echo import Echo
 from handlers.policy import Policy
+from handlers.socket import HANDSHAKE_ERRORS, UPGRADED
 from notifier.node import Node
 
 
 class Page(Echo):
     """The smallest tutorial clients connect to ``/``: they find an echo, a browser the page."""
+
+    describes: ClassVar[Operations] = {
+        "GET": Operation(
+            name="page",
+            summary="The page; for a WebSocket, the echo",
+            answers={101: UPGRADED, 200: Answer("The page.", {"text/html": TEXT})},
+            errors=HANDSHAKE_ERRORS,
+        )
+    }
 
     def initialize(self, node: Node, policy: Policy, index: Path) -> None:  # type: ignore[override]
         super().initialize(node, policy)

@@ -8,12 +8,30 @@ from dataclasses import dataclass
 from tornado.web import RequestHandler
 
 from notifier.channels import Pattern, check_name, is_pattern
-from notifier.errors import BadChannel, BadParameter, TooManySubscriptions
+from notifier.errors import (
+    BadChannel,
+    BadParameter,
+    BadSince,
+    PresenceOff,
+    TokenTooLong,
+    TooManySubscriptions,
+    UnknownField,
+)
 from notifier.node import Node
 from notifier.notification import Position, unknown_field
 from notifier.wire.resume import Starts, starts
 
 _MAX_KEY = 200
+# How a URL that subscribes may be refused.
+WANTED_ERRORS = (
+    UnknownField,
+    BadChannel,
+    BadParameter,
+    BadSince,
+    PresenceOff,
+    TooManySubscriptions,
+    TokenTooLong,
+)
 
 
 def check_names(given: Iterable[str], known: frozenset[str]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
+from handlers.described import Operation, Operations, Parameter
 from handlers.following import Following
-from handlers.query import Wanted, check_names, read_switch, read_wanted
-from handlers.socket import Socket
+from handlers.parameters import CHANNEL, SINCE
+from handlers.query import WANTED_ERRORS, Wanted, check_names, read_switch, read_wanted
+from handlers.socket import HANDSHAKE_ERRORS, UPGRADED, Socket
 from notifier.auth.scopes import Scope
 from notifier.channels import is_pattern
 from notifier.errors import BadChannel, NotifierError
@@ -15,8 +17,6 @@ from notifier.notification import Gap, Notification
 from notifier.sink import Sink, Stream
 from notifier.wire.prepared import Format
 from notifier.wire.raw import RAW, WithoutEcho
-
-_PARAMETERS = frozenset({"since", "echo", "ticket"})
 
 # Something was lost to this client: come back. And: what it asked for is lost, so don't, like this.
 GAP = 4001
@@ -29,6 +29,26 @@ class RawSocket(Socket):
     There are no messages of our own: what has to be said closes the connection.
     """
 
+    describes: ClassVar[Operations] = {
+        "GET": Operation(
+            name="connect_raw",
+            summary="A WebSocket of payloads only, both ways",
+            text="What is sent is published to the channel; what is published there arrives "
+            "verbatim.",
+            parameters=(
+                CHANNEL,
+                SINCE,
+                Parameter(
+                    name="echo",
+                    text="`0`: what this connection sends does not come back to it.",
+                    shape={"type": "string", "enum": ["0", "1"], "default": "1"},
+                ),
+            ),
+            answers={101: UPGRADED},
+            errors=(*WANTED_ERRORS, *HANDSHAKE_ERRORS),
+            takes_ticket=True,
+        )
+    }
     transport = "raw"
     format = RAW
     _wanted: Wanted
@@ -36,7 +56,7 @@ class RawSocket(Socket):
     _without_echo: WithoutEcho | None = None
 
     async def get(self, channel: str, **kwargs: Any) -> None:
-        check_names(self.request.query_arguments, _PARAMETERS)
+        check_names(self.request.query_arguments, self.describes["GET"].query)
         self._wanted = read_wanted(self, self.node, names=[channel])
         (self._name,) = self._wanted.names
         if not read_switch("echo", self.get_query_argument("echo", "1")):

@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from handlers import query
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict
+
+from handlers import answers, query
 from handlers.base import Handler
+from handlers.described import JSON, Answer, Operation, Operations, Parameter
+from handlers.parameters import LIMIT
 from notifier.auth.revocations import MAX_TOKEN_ID_BYTES, Revocation
 from notifier.auth.tokens import LATEST
-from notifier.errors import BadBody, BadField
+from notifier.errors import (
+    BadBody,
+    BadField,
+    BadJSON,
+    BadParameter,
+    BrokerUnavailable,
+    NodesSilent,
+    UnknownField,
+)
 from notifier.instants import format_instant, parse_instant
 from notifier.jsontext import parse_json
 
-_PAGE = frozenset({"after", "limit"})
-_FIELDS = frozenset({"token_id", "until"})
+
+@with_config(ConfigDict(extra="forbid"))
+class NewRevocation(TypedDict):
+    """A token that is to be good no longer."""
+
+    token_id: Annotated[
+        str, Field(min_length=1, max_length=MAX_TOKEN_ID_BYTES, description="the token's `jti`")
+    ]
+    until: Annotated[
+        Annotated[float, Field(gt=0, lt=LATEST)] | answers.Instant,
+        Field(
+            description="when it expires (its `exp`), which is to come: in seconds since 1970, "
+            "or as a time"
+        ),
+    ]
+
+
+_FIELDS = frozenset(NewRevocation.__annotations__)
 
 
 class RevocationList(Handler):
@@ -22,8 +51,31 @@ class RevocationList(Handler):
     acts: ClassVar = {"POST": "token.revoke"}
     takes_body = True
 
+    describes: ClassVar[Operations] = {
+        "GET": Operation(
+            name="list_revocations",
+            summary="Tokens that are good no longer, although their time is not over",
+            parameters=(Parameter(name="after", text="Begin after this token's id."), LIMIT),
+            answers={
+                200: Answer(
+                    "A page of them, in the order of their ids.", {JSON: answers.Revocations}
+                )
+            },
+            errors=(UnknownField, BadParameter),
+        ),
+        "POST": Operation(
+            name="revoke_token",
+            summary="Let a token be good no longer, and end its connections",
+            text="If a node did not answer, it is kept for that one to learn of.",
+            body={JSON: NewRevocation},
+            needs_body=True,
+            answers={200: Answer("It is revoked.", {JSON: answers.Revoked})},
+            errors=(UnknownField, BadJSON, BadBody, BadField, BrokerUnavailable, NodesSilent),
+        ),
+    }
+
     async def get(self) -> None:
-        query.check_names(self.request.query_arguments, _PAGE)
+        query.check_names(self.request.query_arguments, self.describes["GET"].query)
         page, following = self.node.administration.revocations(
             self.get_query_argument("after", "", strip=False),
             query.read_limit(self.get_query_argument("limit", None)),
@@ -33,7 +85,7 @@ class RevocationList(Handler):
     head = get
 
     async def post(self) -> None:
-        query.check_names(self.request.query_arguments, frozenset())
+        query.check_names(self.request.query_arguments, self.describes["POST"].query)
         revocation = read_revocation(bytes(self.body), now=self.node.now_ms() / 1000)
         told = _described(revocation)
         self.facts = told

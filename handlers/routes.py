@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
-
-from tornado.web import RequestHandler
 
 import notifier
 from handlers.channels import Channel, ChannelList
 from handlers.connections import ConnectionList, OneConnection, OneSubscription
+from handlers.description import Description
 from handlers.echo import Echo
 from handlers.events import Events
 from handlers.health import Live, Ready
@@ -22,11 +20,13 @@ from handlers.metrics import Scrape
 from handlers.native import NativeSocket
 from handlers.nodes import NodeList
 from handlers.notify import Notify, NotifyChannel
+from handlers.openapi import document
 from handlers.page import Page
 from handlers.policy import Level, Need, Policy
 from handlers.presence import ChannelPresence
 from handlers.raw import RawSocket
 from handlers.revocations import RevocationList
+from handlers.route import Route
 from handlers.settings import SettingList
 from handlers.static import Static
 from handlers.ticket import NewTicket
@@ -36,26 +36,6 @@ from notifier.node import Node
 from notifier.wire.deflate import deflating
 from notifier.wire.raw import raw
 from notifier.wire.websocket import native
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where a handler is, and who may use it.
-
-    :param path: ``{channel}`` stands for a part of it, ``{file*}`` for several.
-    :param more: arguments of the handler, besides the node and the policy.
-    """
-
-    path: str
-    handler: type[RequestHandler]
-    policy: Policy
-    more: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def regex(self) -> str:
-        """As Tornado wants it."""
-        return re.sub(r"{\w+}", "([^/]+)", re.sub(r"{\w+\*}", "(.+)", self.path))
-
 
 # What is for everybody.
 PUBLIC: Mapping[str, Need] = {"GET": Level.PUBLIC}
@@ -83,7 +63,12 @@ def routes(node: Node, static: Path) -> list[Route]:
     history: Mapping[str, Need] = {"GET": Scope.HISTORY, "DELETE": Scope.ADMIN}
     revocations: Mapping[str, Need] = {"GET": Scope.ADMIN, "POST": Scope.ADMIN}
     subscription = "/connections/{connection}/subscriptions/{channel}"
-    return [
+
+    @cache
+    def described() -> dict[str, Any]:
+        return document(table, node.access, cookie=node.settings.token_cookie)
+
+    table = [
         Route("/", Page, Policy(PUBLIC, navigable=True), {"index": static / "index.html"}),
         Route("/static/{file*}", Static, Policy(PUBLIC), {"path": str(static)}),
         Route("/ws", NativeSocket, Policy(LISTEN), ws),
@@ -107,4 +92,6 @@ def routes(node: Node, static: Path) -> list[Route]:
         Route("/metrics", Scrape, Policy({"GET": Scope.METRICS}), {"metrics": metrics}),
         Route("/health/live", Live, Policy(PUBLIC)),
         Route("/health/ready", Ready, Policy(PUBLIC)),
+        Route("/openapi.json", Description, Policy(PUBLIC), {"document": described}),
     ]
+    return table

@@ -14,18 +14,32 @@ from tornado.websocket import WebSocketHandler
 
 from handlers import door
 from handlers.credential import credential_of
+from handlers.described import Answer
 from handlers.policy import Level, Need, Policy
 from handlers.protocol import CONTROL_BYTES, INTERNAL_ERROR, Protocol, adopt
 from handlers.tls import outlet
 from notifier import logs
 from notifier.auth.identity import ANYBODY
-from notifier.errors import BadParameter, Draining, NotifierError, UpgradeRequired
+from notifier.errors import (
+    BadParameter,
+    Draining,
+    NotifierError,
+    TooManyConnections,
+    UpgradeRequired,
+)
 from notifier.node import Node
 from notifier.sink import Sink, Stream
 from notifier.wire.prepared import Format
 from notifier.wire.websocket import NATIVE, PING
 
 log = logging.getLogger("notifier.websocket")
+
+# How a handshake (RFC 6455 §4) ends.
+UPGRADED = Answer(
+    "The connection is a WebSocket from here on.",
+    headers={"Sec-WebSocket-Protocol": "The subprotocol that is spoken, if one was offered."},
+)
+HANDSHAKE_ERRORS = (BadParameter, UpgradeRequired, Draining, TooManyConnections)
 
 # What of the request is told where something fails later.
 _OF_THE_REQUEST = ("method", "path", "remote_ip")

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from tornado.web import StaticFileHandler
 
 from handlers import door
+from handlers.described import Answer, Operation, Operations, Parameter
 from handlers.policy import Policy
+from notifier.errors import NoSuchResource
 from notifier.node import Node
 
 
 class Static(StaticFileHandler):
     """Revalidated at each use, so that an upgrade is seen at once."""
+
+    describes: ClassVar[Operations] = {
+        "GET": Operation(
+            name="get_file",
+            summary="The page's files, and the JavaScript client",
+            parameters=(
+                Parameter(
+                    name="file",
+                    where="path",
+                    text="Its path; may have slashes in it.",
+                    example="notifier.js",
+                ),
+            ),
+            answers={
+                200: Answer("It.", {"*/*": {}}, {"ETag": "Of what is in it."}),
+                206: Answer("The part that `Range` asks for.", {"*/*": {}}),
+                304: Answer("It is as `If-None-Match` says."),
+                416: Answer("There is no such part."),
+            },
+            errors=(NoSuchResource,),
+        )
+    }
 
     def initialize(self, node: Node, policy: Policy, path: str) -> None:  # type: ignore[override]
         super().initialize(path)

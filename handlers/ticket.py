@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from handlers import query
+from typing import ClassVar
+
+from handlers import answers, query
 from handlers.base import Handler
+from handlers.described import JSON, Answer, Operation, Operations
+from notifier.errors import BrokerUnavailable, UnknownField
 
 TTL_SECONDS = 30
 
@@ -11,7 +15,17 @@ TTL_SECONDS = 30
 class NewTicket(Handler):
     """A ticket is good for one request: ``/events?channel=alerts&ticket=…``."""
 
+    describes: ClassVar[Operations] = {
+        "POST": Operation(
+            name="get_ticket",
+            summary="A ticket, for a client that can send no header",
+            text=f"It is good for one request within {TTL_SECONDS} seconds.",
+            answers={200: Answer("It.", {JSON: answers.Ticket})},
+            errors=(UnknownField, BrokerUnavailable),
+        )
+    }
+
     async def post(self) -> None:
-        query.check_names(self.request.query_arguments, frozenset())
+        query.check_names(self.request.query_arguments, self.describes["POST"].query)
         ticket = await self.node.authenticator.tickets.issue(self.identity, TTL_SECONDS)
         self.answer({"ticket": ticket, "expires_in": TTL_SECONDS})

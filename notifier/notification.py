@@ -24,6 +24,7 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    WithJsonSchema,
     with_config,
 )
 from pydantic_core import PydanticSerializationError, to_json
@@ -170,6 +171,26 @@ def _printable(value: str) -> str:
     return value
 
 
+# What a rule takes beside the type that it makes of it, for those who ask for its JSON Schema.
+_PRIORITY_SHAPE = WithJsonSchema({"enum": [1, 2, 3, 4, 5, *_PRIORITIES]})
+_CHANNEL_SHAPE = WithJsonSchema({"type": "string"})
+_CHANNELS_SHAPE = WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1})
+_TAGS_SHAPE = WithJsonSchema(
+    {
+        "anyOf": [
+            {
+                "type": "array",
+                "items": {"type": "string", "minLength": 1, "maxLength": 100},
+                "maxItems": 50,
+            },
+            {"type": "string"},
+        ]
+    }
+)
+_EXPIRY_SHAPE = WithJsonSchema(
+    {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]}
+)
+
 Link = Annotated[str, Field(max_length=2048), AfterValidator(_link)]
 Text = Annotated[str, AfterValidator(_encodable)]
 WebAddress = Annotated[str, Field(max_length=2048), AfterValidator(_web_address)]
@@ -192,24 +213,25 @@ class Action(TypedDict):
 class Fields(TypedDict, total=False):
     """What a notification may hold; in this order it is told and fingerprinted."""
 
-    channel: Any
-    channels: list[Any]
+    channel: Annotated[Any, _CHANNEL_SHAPE]
+    channels: Annotated[list[Any], _CHANNELS_SHAPE]
     id: Name
 
     title: Annotated[str, Field(max_length=1000)]
     message: Text
-    priority: Annotated[int, BeforeValidator(_priority)]
+    priority: Annotated[int, BeforeValidator(_priority), _PRIORITY_SHAPE]
     tags: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=100)]],
         Field(max_length=50),
         BeforeValidator(_tags),
+        _TAGS_SHAPE,
     ]
     click: Link
     icon: WebAddress
     actions: Annotated[list[Action], Field(max_length=10)]
     data: Annotated[Any, AfterValidator(_json_value)]
     key: Name
-    expires: Annotated[float | int, BeforeValidator(_expiry)]
+    expires: Annotated[float | int, BeforeValidator(_expiry), _EXPIRY_SHAPE]
     content_type: Annotated[str, Field(max_length=200), AfterValidator(_printable)]
     data_base64: Annotated[str, AfterValidator(_base64)]
 

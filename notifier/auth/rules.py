@@ -87,6 +87,12 @@ class Access:
             return
         raise _refusal(identity, scope, f"{scope} on {channel!r}", channel=channel)
 
+    def asks_nobody(self, scope: Scope) -> bool:
+        """Whether there is anything that nobody in particular may do with the scope."""
+        if scope in (Scope.ADMIN, Scope.METRICS):
+            return not self.authenticates
+        return Rule.PUBLIC in self._everywhere[scope]
+
     def check_scope(self, identity: Identity, scope: Scope) -> None:
         """See that it may do what is about the node as a whole.
 

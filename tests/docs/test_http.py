@@ -15,9 +15,8 @@ import pytest
 from notifier.notification import FIELDS
 from tests.docs.markdown import CHECKOUT, blocks, read
 from tests.docs.test_errors import ENTRIES
-from tests.handlers.serving import PATIENCE, serving
+from tests.handlers.serving import PATIENCE, request, serving
 from tests.handlers.test_administration import LATER, site, token
-from tests.handlers.test_door import ROUTES
 
 PAGE = read("reference/http.md")
 COMMANDS = [
@@ -58,14 +57,26 @@ async def run(command: str, *, port: int) -> bytes:
     return done.stdout
 
 
-def test_every_route_is_documented() -> None:
-    pages = PAGE + read("reference/events.md")
-    headings = " ".join(re.findall(r"^## (.+)$", pages, flags=re.MULTILINE))
-    for route in ROUTES:
-        readable = route.replace("/notify/([^/]+)", "/notify/<channel>")
-        readable = readable.replace("/connections/([^/]+)", "/connections/<id>")
-        readable = readable.replace("([^/]+)", "<channel>").replace("(.+)", "<file>")
-        assert f"{readable}`" in headings, route
+def documented() -> set[tuple[str, str]]:
+    """The methods and paths that the headings promise."""
+    found = set()
+    for heading in re.findall(
+        r"^## (`.+)$", PAGE + read("reference/events.md"), flags=re.MULTILINE
+    ):
+        *others, last = re.findall(r"`([^`]+)`", heading)
+        method, _, path = last.rpartition(" ")
+        path = re.sub(r"/connections/<id>", "/connections/{connection}", path)
+        path = re.sub(r"<(\w+)>", r"{\1}", path)
+        found |= {(method or "GET", path) for method in [*others, method]}
+    return found
+
+
+async def test_the_page_and_the_openapi_document_have_the_same_routes() -> None:
+    async with serving() as server:
+        told = (await request(server.port, "GET", "/openapi.json")).json["paths"]
+    assert documented() == {
+        (method.upper(), path) for path, methods in told.items() for method in methods
+    }
 
 
 def test_every_field_is_documented() -> None:

@@ -250,7 +250,7 @@ ABOUT_THE_NODE = {
     ("DELETE", "/connections/x/subscriptions/alerts"): Scope.ADMIN,
     ("DELETE", "/channels/open:1/history"): Scope.ADMIN,
 }
-FOR_EVERYBODY = ("/", "/static/app.js", "/health/live", "/health/ready")
+FOR_EVERYBODY = ("/", "/static/app.js", "/health/live", "/health/ready", "/openapi.json")
 
 
 def expected(who: str, allowed: set[str]) -> int:

@@ -69,6 +69,7 @@ ROUTES = {
     "/metrics": Route("/metrics", "GET, HEAD, OPTIONS", lively=True),
     "/health/live": Route("/health/live", "GET, HEAD, OPTIONS"),
     "/health/ready": Route("/health/ready", "GET, HEAD, OPTIONS"),
+    "/openapi.json": Route("/openapi.json", "GET, HEAD, OPTIONS"),
 }
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 NOT_FOUND = Route("/nowhere", "")
