@@ -9,6 +9,7 @@ from tests.docs.markdown import CHECKOUT, DOCS, anchors, links
 PAGES = [
     CHECKOUT / "README.md",
     CHECKOUT / "CHANGELOG.md",
+    CHECKOUT / "SECURITY.md",
     CHECKOUT / "bench/README.md",
     CHECKOUT / "examples/README.md",
     *sorted(DOCS.rglob("*.md")),
