@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -155,13 +156,22 @@ def refuse(handler: RequestHandler, error: NotifierError) -> bytes:
     if isinstance(error, UnsupportedCoding):
         handler.set_header("Accept-Encoding", ", ".join(error.facts["accepted"]))
     if error.temporary:
-        handler.set_header("Retry-After", "1")
+        set_retry_after(handler, error)
     if isinstance(error, Draining):
         part(handler)
     if error.status == 426:
         handler.set_header("Upgrade", "websocket")
         handler.set_header("Sec-WebSocket-Version", "13")
     return to_json({"error": error.describe()}) + b"\n"
+
+
+def set_retry_after(handler: RequestHandler, *refusals: NotifierError) -> None:
+    """Say when to come again: after the longest wait that one of them tells, and a second at least.
+
+    The header counts in whole seconds (RFC 9110 §10.2.3).
+    """
+    longest_ms = max(refusal.facts.get("retry_after_ms", 0) for refusal in refusals)
+    handler.set_header("Retry-After", str(max(1, math.ceil(longest_ms / 1000))))
 
 
 def part(handler: RequestHandler) -> None:

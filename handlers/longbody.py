@@ -4,8 +4,10 @@
 
               summary (the default)                     answers=all
     200, 207  all of it was read                        200, answers from the first line on
-    408       no byte came for too long                 … and the summary as the last line,
-    503       the broker is away, the node is leaving   with the error if there was one
+    503       … and a line failed for a reason that     … and the summary as the last line,
+              passes, or                                with the error if there was one
+    408       no byte came for too long
+    503       the broker is away, the node is leaving
     400       it is not compressed as it says
 
 Whatever ends it early is told at once, and the rest is read away: a client that only reads when it
@@ -115,7 +117,11 @@ class LongBody:
             replayed = not (self._tally.stored or self._tally.failed) and self._tally.repeated
             if replayed:
                 self._handler.set_header("Idempotent-Replayed", "true")
-            self._handler.answer(self._summary(), 207 if self._tally.failed else 200)
+            if self._tally.passing is not None:
+                door.set_retry_after(self._handler, self._tally.passing)
+                self._handler.answer(self._summary(), 503)
+            else:
+                self._handler.answer(self._summary(), 207 if self._tally.failed else 200)
 
     def lost(self) -> None:
         """The client is gone. What was read of it is stored; a line cut in two is not."""

@@ -35,6 +35,7 @@ class Tally:
     """What became of the lines: how many, and what was wrong with the first that failed.
 
     :ivar listing: failures are listed, from now on.
+    :ivar passing: the last refusal that may not be repeated if it is sent again.
     """
 
     def __init__(self, *, listing: bool) -> None:
@@ -42,6 +43,7 @@ class Tally:
         self.stored = 0
         self.repeated = 0
         self.failed = 0
+        self.passing: NotifierError | None = None
         self._failures: list[dict[str, Any]] = []
         self._more = 0
 
@@ -49,6 +51,8 @@ class Tally:
         """:param line: its number."""
         if outcome.failure is not None:
             self.failed += 1
+            for refusal in outcome.passing:
+                self.passing = refusal
             if self.listing and len(self._failures) < MAX_FAILURES:
                 error = outcome.failure.describe()
                 self._failures.append({"line": line, "error": error, **outcome.result})

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from tornado.httputil import HTTPServerRequest
 
+from handlers import door
 from handlers.base import Handler
 from handlers.body import decompressed
 from handlers.described import Operation, Operations
@@ -22,7 +23,8 @@ from notifier.node import Node
 
 
 class Notify(Handler):
-    """One notification, an array of them, or lines: 200 if all were stored, else 207."""
+    """One notification, an array of them, or lines: 200 if all were stored, else 207, and 503
+    where something was not for a reason that passes."""
 
     describes: ClassVar[Operations] = {
         "POST": Operation(
@@ -112,8 +114,14 @@ class Notify(Handler):
     def _answer(self, result: object, outcomes: list[Outcome]) -> None:
         if outcomes and all(outcome.repeated for outcome in outcomes):
             self.set_header("Idempotent-Replayed", "true")
-        whole = all(outcome.failure is None for outcome in outcomes)
-        self.answer(result, 200 if whole else 207)
+        if all(outcome.failure is None for outcome in outcomes):
+            self.answer(result)
+            return
+        passing = [refusal for outcome in outcomes for refusal in outcome.passing]
+        if passing:
+            # So that who looks at nothing but the status sends it again.
+            door.set_retry_after(self, *passing)
+        self.answer(result, 503 if passing else 207)
 
 
 class NotifyChannel(Notify):

@@ -38,6 +38,14 @@ class Outcome:
         return not self.published
 
     @property
+    def passing(self) -> list[NotifierError]:
+        """Its refusals that may not be repeated if it is sent again."""
+        refusals: list[object] = [self.failure]
+        if self.answers is not None:
+            refusals += self.answers.values()
+        return [one for one in refusals if isinstance(one, NotifierError) and one.temporary]
+
+    @property
     def repeated(self) -> bool:
         """All of it had been stored before, under the same idempotency key."""
         for published in self.published:

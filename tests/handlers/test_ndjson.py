@@ -179,7 +179,8 @@ async def test_where_every_line_fails_it_is_207_as_for_an_array(server: Server) 
 async def test_what_was_stored_in_part_is_told_channel_by_channel() -> None:
     async with serving(max_channels=1) as server:
         answer = await post(server, b'{"channels": ["a", "b"], "message": "x"}', "/notify")
-    assert (answer.status, answer.json["failed"]) == (207, 1)
+    assert (answer.status, answer.json["failed"]) == (503, 1)
+    assert answer.headers["retry-after"] == "1", "there may be room later"
     (failure,) = answer.json["failures"]
     stored, missing = failure["channels"]
     assert (failure["line"], stored["channel"], missing["error"]["code"]) == (1, "a", 50303)

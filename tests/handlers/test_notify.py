@@ -14,7 +14,7 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient
 
 from notifier.server import Server
-from tests.handlers.serving import Answer, request, stored_in, wire_to
+from tests.handlers.serving import Answer, request, serving, stored_in, wire_to
 from tests.handlers.serving import head as request_head
 
 Post = Callable[..., Awaitable[Answer]]
@@ -177,6 +177,25 @@ async def test_an_array_with_bad_items_stores_the_good_ones_and_says_207(
     assert errors == [40002, 40003, 40004, 40003]
     assert [p["message"] for p in await stored("a")] == ["1"]
     assert await stored("other") == []
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [{"channel": "a", "message": "1"}, {"channel": "b", "message": "2"}, {"titel": "3"}],
+        {"channels": ["a", "b"], "message": "1"},
+    ],
+    ids=["array", "several channels"],
+)
+async def test_what_failed_for_a_reason_that_passes_makes_it_503(items: object) -> None:
+    async with serving(max_channels=1) as server:
+        body, headers = json.dumps(items).encode(), {"Content-Type": JSON}
+        answer = await request(server.port, "POST", "/notify", body=body, headers=headers)
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        results = answer.json if isinstance(items, list) else answer.json["channels"]
+        assert results[0]["channel"] == "a"
+        assert results[1]["error"]["code"] == 50303
+        assert [p["message"] for p in await stored_in(server.port, "a")] == ["1"]
 
 
 async def test_an_array_may_be_empty(post: Post) -> None:
