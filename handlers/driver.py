@@ -76,6 +76,12 @@ class Driver:
         """Do what the client asks, before anything more is read from it."""
         await self._take(self._session.receive(message))
 
+    def decline(self, message: str | bytes, refusal: NotifierError) -> None:
+        """Tell the client that its message was not looked at."""
+        for step in self._session.decline(message, refusal):
+            self._node.counts.errors[refusal.code] += 1
+            self._send(step.message)
+
     def drain(self, after_ms: int) -> None:
         """Tell the client when to come back, elsewhere."""
         for step in self._session.drain(after_ms):
@@ -125,6 +131,7 @@ class Driver:
                 self._node.unsubscribe(self._sink, channel)
                 self._send(messages.unsubscribed(channel, code=0, reason="you asked", ref=ref))
             case Publish(fields, ref):
+                self._check_rate()
                 outcome = await publishing.publish(
                     self._node, fields, source="websocket", by=self._identity
                 )
@@ -144,6 +151,14 @@ class Driver:
                 self._reply(identity.describe(), ref)
             case Ping(ref):
                 self._reply({"time": format_instant(self._node.now_ms())}, ref)
+
+    def _check_rate(self) -> None:
+        """:raises PublishingTooFast:"""
+        connection = self._node.connections.get(self._sink)
+        if connection is not None:
+            publishing.check_rate(
+                self._node, connection.identity, connection.address, source="websocket"
+            )
 
     def _refuse(self, refusal: NotifierError, ref: Ref = None) -> None:
         self._node.counts.errors[refusal.code] += 1

@@ -26,6 +26,8 @@ class Echo(Socket):
     transport = "echo"
 
     async def on_message(self, message: str | bytes) -> None:
+        while wait := self.too_soon():
+            await self.pause(wait)  # it has no word for a refusal
         if isinstance(message, str):
             self.sink.write(frame((GREETING + message).encode()))
         else:

@@ -64,7 +64,7 @@ class Events(Streaming):
         wanted = read_wanted(self, self.node, since=self._last_event_id())
         self.check_wanted(wanted)
         try:
-            self.node.connections.check_room()
+            self.check_room()
         except NotifierError as refusal:
             if self.request.headers.get("Accept", "") != "text/event-stream":
                 raise
@@ -137,7 +137,8 @@ class Events(Streaming):
         if isinstance(refusal, Draining):
             door.part(self)
         if self.request.method != "HEAD":
-            self.write(eventsource.retry(random.randint(*RETRY_MS)))
+            wait_ms = refusal.facts.get("retry_after_ms", 0)
+            self.write(eventsource.retry(wait_ms + random.randint(*RETRY_MS)))
             self.write(eventsource.say("error", messages.error(refusal)))
         await self.end()
 

@@ -63,7 +63,7 @@ class LineStream(Streaming):
         if poll:
             await self._poll(wanted)
             return
-        self.node.connections.check_room()
+        self.check_room()
 
         def alive(outflow: Outflow) -> bytes:
             since = self._since(wanted, self.node.places(outflow.sink), self.node.now_ms())

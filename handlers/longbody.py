@@ -67,6 +67,7 @@ class LongBody:
         self._publisher = LinePublisher(
             handler.node,
             by=lambda: handler.identity,  # known by the time there is a line
+            address=str(request.remote_ip),
             channel=channel,
             key=idempotency_key(request.headers),
             beside=beside,

@@ -51,7 +51,11 @@ class NativeSocket(Socket):
     async def on_message(self, message: str | bytes) -> None:
         if self._driver is None:
             return  # it ended between the message's arrival and its turn
-        await self._driver.receive(message)
+        if wait := self.too_soon():
+            self._driver.decline(message, self.too_fast(wait))
+            await self.pause(wait)
+        else:
+            await self._driver.receive(message)
         await self.sink.drained()
 
     def reconnect(self, after_ms: int) -> None:

@@ -23,6 +23,8 @@ KINDS = frozenset({"application/x-ndjson", "application/ndjson", "application/js
 # Lines, and bytes of them, that are published together; then everybody else has a turn.
 WINDOW_LINES = 128
 WINDOW_BYTES = 1 << 16
+# Who waits for their turn looks up so often.
+LOOK_SECONDS = 0.25
 # Failures that a summary tells one by one.
 MAX_FAILURES = 100
 
@@ -77,6 +79,7 @@ class LinePublisher:
     """Publishes a body's lines in their order.
 
     :param by: who publishes.
+    :param address: from where.
     :param channel: the one the URL names.
     :param key: the body's idempotency key; line 7 has ``key:6``, as the items of an array.
     :param beside: fields for all lines; a line's own win.
@@ -91,6 +94,7 @@ class LinePublisher:
         node: Node,
         *,
         by: Callable[[], Identity],
+        address: str,
         channel: str | None,
         key: str | None,
         beside: Mapping[str, Any],
@@ -101,6 +105,9 @@ class LinePublisher:
         self.halt: NotifierError | None = None
         self._node = node
         self._by = by
+        self._address = address
+        rate = node.publish_rate
+        self._window_lines = WINDOW_LINES if rate is None else min(WINDOW_LINES, rate.burst)
         self._channel = channel
         self._key = key
         self._beside = dict(beside)
@@ -134,7 +141,7 @@ class LinePublisher:
                 await self._publish()
             self._window.append((number, item))
             self._window_bytes += len(text or b"")
-            full = len(self._window) >= WINDOW_LINES or self._window_bytes >= WINDOW_BYTES
+            full = len(self._window) >= self._window_lines or self._window_bytes >= WINDOW_BYTES
             if alone or full:
                 await self._publish()
         await self._publish()
@@ -159,6 +166,7 @@ class LinePublisher:
         window, self._window, self._window_bytes = self._window, [], 0
         if not window:
             return
+        await self._wait_for_turn(len(window))
         outcomes = await self._in_order(self._step, window)
         self.ended = window[-1][0]
         await self._tell(
@@ -172,6 +180,19 @@ class LinePublisher:
         for channel in self._channels(outcomes):
             while self._node.crowded(channel):  # noqa: ASYNC110 -- each turn sends some of it
                 await asyncio.sleep(0)
+
+    async def _wait_for_turn(self, count: int) -> None:
+        """Who publishes too fast is slowed down: nothing is read of it meanwhile.
+
+        :raises NotifierError: there is no use in waiting.
+        """
+        rate = self._node.publish_rate
+        wait = 0.0 if rate is None else rate.owe(self._by(), self._address, count)
+        while wait > 0:
+            await asyncio.sleep(min(wait, LOOK_SECONDS))
+            wait -= LOOK_SECONDS
+            if self.halt is not None:
+                raise self.halt
 
     def _channels(self, outcomes: Sequence[Outcome]) -> set[str]:
         """Those that were published to."""

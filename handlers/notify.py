@@ -16,7 +16,7 @@ from handlers.longbody import LongBody
 from handlers.ndjson import is_ndjson
 from handlers.parameters import CHANNEL
 from handlers.policy import Policy
-from handlers.publishing import Outcome, publish, publish_all
+from handlers.publishing import Outcome, check_rate, publish, publish_all
 from notifier.channels import check_channel
 from notifier.errors import TooManyItems
 from notifier.node import Node
@@ -92,7 +92,13 @@ class Notify(Handler):
         else:
             await self._publish_one(items, channel, key)
 
+    def _check_rate(self, count: int) -> None:
+        if self.node.publish_rate is not None:
+            address = str(self.request.remote_ip)
+            check_rate(self.node, self.identity, address, source="http", count=count)
+
     async def _publish_one(self, fields: Any, channel: str | None, key: str | None) -> None:
+        self._check_rate(1)
         outcome = await publish(
             self.node, fields, source="http", by=self.identity, channel=channel, key=key
         )
@@ -106,6 +112,7 @@ class Notify(Handler):
             raise TooManyItems(
                 f"An array may hold {limit} notifications (setting max_batch).", limit=limit
             )
+        self._check_rate(len(items))
         outcomes = await publish_all(
             self.node, items, source="http", by=self.identity, channel=channel, key=key
         )

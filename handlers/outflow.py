@@ -28,6 +28,7 @@ class Outflow:
     """One event stream; a :class:`~notifier.connections.Connection` of the node.
 
     :ivar identity: who listens.
+    :ivar address: where it comes from.
     :param transport: one of :data:`~notifier.counts.TRANSPORTS`.
     :param alive: the bytes that show it is alive when nothing else is sent.
     :param last: the bytes that end the response.
@@ -63,7 +64,7 @@ class Outflow:
         self._last = last
         self._names = set(names)
         self._refuse = refuse
-        self.remote = request.remote_ip or ""
+        self.address = str(request.remote_ip)
         self._path = request.path
         self._patience: asyncio.TimerHandle | None = None
         self.sink = node.connections.sink(
@@ -80,7 +81,7 @@ class Outflow:
             logging.INFO,
             "connection.opened",
             connection=self.id,
-            remote=self.remote,
+            remote=self.address,
             path=self._path,
         )
         try:

@@ -17,6 +17,7 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
 from handlers.linger import linger
+from handlers.stream import has_hung_up
 from notifier.sink import Sink
 from notifier.wire import deflate
 from notifier.wire.websocket import RSV1, Opcode, frame, may_be_sent
@@ -34,6 +35,10 @@ PIECE_BYTES = 16384
 # How long one peer is read without a pause; then everybody else has a turn. With a hundred that
 # send all they can, the others wait a tenth of a second.
 BREATH_SECONDS = 0.001
+
+# For so long, or longer if need be, nothing is read from who sends too fast: so it is told of that
+# ten times a second at most, and its flood waits where it comes from.
+PAUSE_SECONDS = 0.1
 
 PROTOCOL_ERROR = 1002
 NO_CODE = 1005
@@ -225,7 +230,11 @@ class Protocol(WebSocketProtocol13):
             return None
         if opcode == Opcode.BINARY:
             return self._handle(data)
-        return super()._handle_message(opcode, data)
+        handled = super()._handle_message(opcode, data)
+        if opcode in (Opcode.PING, Opcode.PONG):
+            wait = self.handler.too_soon()  # type: ignore[attr-defined]
+            return self.pause(wait) if wait else None
+        return handled
 
     async def _handle(self, message: str | bytes) -> None:
         """Have the handler take it. Tornado would make a task of that, and wait for a turn."""
@@ -236,6 +245,16 @@ class Protocol(WebSocketProtocol13):
         except Exception:  # noqa: BLE001 -- as Tornado does
             self.handler.log_exception(*sys.exc_info())
             self._abort()
+
+    async def pause(self, seconds: float) -> None:
+        """Read nothing from who sends too fast, for so long at least.
+
+        :raises StreamClosedError: it has left, and what else it has sent is for nobody: there may
+            be minutes' worth of it.
+        """
+        await asyncio.sleep(max(seconds, PAUSE_SECONDS))
+        if self.stream is None or self.stream.closed() or has_hung_up(self.stream.socket):
+            raise StreamClosedError
 
     def _handle_close(self, data: bytes) -> None:
         """The peer's Close: answered, unless it is what we waited for."""

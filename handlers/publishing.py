@@ -10,7 +10,7 @@ from handlers.inorder import InOrder
 from notifier.auth.identity import Identity
 from notifier.auth.scopes import Scope
 from notifier.channels import check_channel
-from notifier.errors import BadChannel, BadField, NotifierError, TooManyItems
+from notifier.errors import BadChannel, BadField, NotifierError, PublishingTooFast, TooManyItems
 from notifier.node import Node, Published
 from notifier.notification import Notification
 from notifier.value import value
@@ -125,6 +125,21 @@ async def publish(
         failures[0] if failures else None,
         dict(zip(targets, answers, strict=True)),
     )
+
+
+def check_rate(node: Node, by: Identity, address: str, *, source: str, count: int = 1) -> None:
+    """Before so many notifications are published: are they too many for a moment?
+
+    :param address: where they come from.
+    :raises PublishingTooFast:
+    """
+    if node.publish_rate is None:
+        return
+    try:
+        node.publish_rate.take(by, address, count)
+    except PublishingTooFast as refusal:
+        node.counts.intakes[source].refused[refusal.code] += count
+        raise
 
 
 async def publish_all(

@@ -54,6 +54,8 @@ class RawSocket(Socket):
     _wanted: Wanted
     _name: str
     _without_echo: WithoutEcho | None = None
+    # Something that it sent was refused, which it was told with a Close.
+    _refused = False
 
     async def get(self, channel: str, **kwargs: Any) -> None:
         check_names(self.request.query_arguments, self.describes["GET"].query)
@@ -94,9 +96,14 @@ class RawSocket(Socket):
         self.close(GAP, f"gap: what came before {gap.before} is lost")
 
     async def on_message(self, message: str | bytes) -> None:
+        if self._refused:
+            return  # published, it would come after a hole
         try:
+            if wait := self.too_soon():
+                raise self.too_fast(wait)
             await self._publish(message)
         except NotifierError as refusal:
+            self._refused = True
             self.node.counts.intakes["raw"].refuse(refusal)
             self.close(refusal.close_code, refusal.message)
         await self.sink.drained()
@@ -113,6 +120,8 @@ class RawSocket(Socket):
             self._without_echo.published(id)
         try:
             self.node.access.check(self.identity, Scope.PUBLISH, self._name)
+            if self.node.publish_rate is not None:
+                self.node.publish_rate.take(self.identity, self.address)
             await self.node.publish(
                 notification, self._name, producer=self.identity.producer, id=id
             )

@@ -22,11 +22,13 @@ from notifier import logs
 from notifier.auth.identity import ANYBODY
 from notifier.errors import (
     BadParameter,
+    CommandsTooFast,
     Draining,
     NotifierError,
     TooManyConnections,
     UpgradeRequired,
 )
+from notifier.limits import milliseconds
 from notifier.node import Node
 from notifier.sink import Sink, Stream
 from notifier.wire.prepared import Format
@@ -80,6 +82,8 @@ class Socket(WebSocketHandler):
 
     sink: Sink
     transport: str
+    # Its bucket of commands: see notifier.limits.Pace.
+    _full_at = 0.0
     format: Format = NATIVE
 
     def initialize(self, node: Node, policy: Policy, deflated: Format | None = None) -> None:
@@ -119,7 +123,8 @@ class Socket(WebSocketHandler):
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
         self._check_handshake()
-        self.node.connections.check_room()
+        # Nothing is awaited from here until it is among the connections.
+        self.node.connections.check_room(self.address, self.identity)
         await super().get(*args, **kwargs)
 
     def is_upgrade(self) -> bool:
@@ -198,8 +203,8 @@ class Socket(WebSocketHandler):
     # --- the node's Connection ---
 
     @property
-    def remote(self) -> str:
-        return self.request.remote_ip or ""
+    def address(self) -> str:
+        return str(self.request.remote_ip)
 
     def ask(self) -> None:
         self.sink.write(PING)
@@ -220,6 +225,35 @@ class Socket(WebSocketHandler):
     def deprive(self, name: str, refusal: NotifierError) -> None:
         """What can't be told ends the connection, which was for that alone."""
         self.end(refusal)
+
+    # --- how fast it may send ---
+
+    def too_soon(self) -> float:
+        """Take a token for something that the client has sent; 0, or the seconds for which there
+        is none."""
+        pace = self.node.command_pace
+        if pace is None:
+            return 0.0
+        wait, self._full_at = pace.take(self._full_at, self.node.clock())
+        return wait
+
+    def too_fast(self, wait: float) -> CommandsTooFast:
+        limit = self.node.settings.max_commands_per_second
+        return CommandsTooFast(
+            f"A connection may send {limit} messages a second (setting max_commands_per_second).",
+            limit=limit,
+            retry_after_ms=milliseconds(wait),
+        )
+
+    async def pause(self, seconds: float) -> None:
+        """Read nothing from the client for so long at least.
+
+        :raises StreamClosedError: it has left, or was told to.
+        """
+        protocol = self.ws_connection
+        if not isinstance(protocol, Protocol):
+            raise StreamClosedError
+        await protocol.pause(seconds)
 
     # --- the end ---
 

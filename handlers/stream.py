@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import select
+import socket
 import struct
 import termios
 
@@ -34,6 +36,15 @@ class TornadoStream:
 
     def abort(self) -> None:
         self._stream.close()
+
+
+def has_hung_up(connection: socket.socket) -> bool:
+    """Whether the peer has, though there may be more to read; False where the system can't tell."""
+    if not hasattr(select, "POLLRDHUP"):
+        return False
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def unacknowledged(fd: int) -> int:

@@ -47,6 +47,13 @@ class Streaming(Handler):
             if wanted.presence:
                 self.check(Scope.PRESENCE, name)
 
+    def check_room(self) -> None:
+        """Is there room for it? Nothing may be awaited from here until :meth:`stream` is called.
+
+        :raises NotifierError: there is not.
+        """
+        self.node.connections.check_room(str(self.request.remote_ip), self.identity)
+
     def set_stream_headers(self) -> None:
         self.set_header("Content-Type", self.content_type)
         self.set_header("Cache-Control", "no-store, no-transform")
@@ -88,23 +95,24 @@ class Streaming(Handler):
         if self.request.method == "HEAD":
             await self.end()
             return
-        await self.flush()
-        outflow = Outflow(
-            self.node,
-            self.detach(),
-            format,
-            request=self.request,
-            identity=self.identity,
-            transport=self.transport,
-            alive=lambda: alive(outflow),
-            last=LAST if self.chunked else b"",
-            names=wanted.names,
-            refuse=lambda refusal: self.refuse_in_band(outflow, refusal),
-            tailor=tailor,
-        )
-        self._log()
-        self.on_finish()  # as a request it is answered, as a connection it begins
-        self.node.connections.add(outflow)
+        with self.node.connections.arriving(str(self.request.remote_ip), self.identity):
+            await self.flush()
+            outflow = Outflow(
+                self.node,
+                self.detach(),
+                format,
+                request=self.request,
+                identity=self.identity,
+                transport=self.transport,
+                alive=lambda: alive(outflow),
+                last=LAST if self.chunked else b"",
+                names=wanted.names,
+                refuse=lambda refusal: self.refuse_in_band(outflow, refusal),
+                tailor=tailor,
+            )
+            self._log()
+            self.on_finish()  # as a request it is answered, as a connection it begins
+            self.node.connections.add(outflow)
         try:
             if begin:
                 outflow.sink.write(begin)

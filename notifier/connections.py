@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from operator import itemgetter
 from typing import Protocol
 
 from notifier.auth.identity import Identity
 from notifier.config import Settings
 from notifier.counts import Counts
+from notifier.crowd import Crowd
 from notifier.errors import Draining, NotifierError, TooManyConnections
 from notifier.expiries import Expiries
 from notifier.keepalive import Keepalive, Peer
@@ -29,8 +32,8 @@ class Connection(Peer, Protocol):
     since_ms: int
 
     @property
-    def remote(self) -> str:
-        """The address it comes from."""
+    def address(self) -> str:
+        """Where it comes from, past proxies that are trusted."""
 
     def reconnect(self, after_ms: int) -> None:
         """Tell the client when to come back, elsewhere."""
@@ -68,7 +71,11 @@ class Connections(Mapping[Sink, Connection]):
         on_silenced: Callable[[Sink], None],
     ) -> None:
         self._max_connections = settings.max_connections
+        self._crowd = Crowd(settings)
+        # Those that are let in and not here yet.
+        self._arriving = 0
         self._max_pending_bytes = settings.max_pending_bytes
+        self._max_backlog_bytes = settings.max_backlog_bytes
         self._counts = counts
         self._clock = clock
         self._on_blocked = on_blocked
@@ -103,20 +110,35 @@ class Connections(Mapping[Sink, Connection]):
         """Those that take nothing more just now."""
         return self._keepalive.stuck
 
-    def check_room(self) -> None:
+    def check_room(self, address: str, identity: Identity) -> None:
         """Before a handshake: is there room for one more?
 
         :raises Draining:
         :raises TooManyConnections:
+        :raises TooManyConnectionsFromAddress:
+        :raises TooManyConnectionsOfUser:
+        :raises ConnectingTooFast:
         """
         if self.draining:
             raise Draining("This node is about to leave: connect to another.")
         limit = self._max_connections
-        if len(self._open) >= limit:
+        if len(self._open) + self._arriving >= limit:
             raise TooManyConnections(
                 f"This node serves {limit} connections already (setting max_connections).",
                 limit=limit,
             )
+        self._crowd.check(address, identity, self._clock())
+
+    @contextmanager
+    def arriving(self, address: str, identity: Identity) -> Iterator[None]:
+        """Count one for which there was room while it is on its way to :meth:`add`."""
+        self._arriving += 1
+        self._crowd.enter(address, identity)
+        try:
+            yield
+        finally:
+            self._arriving -= 1
+            self._crowd.leave(address, identity)
 
     def sink(
         self,
@@ -148,6 +170,7 @@ class Connections(Mapping[Sink, Connection]):
     def add(self, connection: Connection) -> None:
         self._open[connection.sink] = connection
         self._by_id[connection.id] = connection
+        self._crowd.enter(connection.address, connection.identity)
         self.deserted.clear()
         self._expiries.set(connection.id, connection.identity.expires_at)
         self._keepalive.add(connection, self._clock())
@@ -161,6 +184,7 @@ class Connections(Mapping[Sink, Connection]):
         if self._open.pop(sink, None) is not None:
             del self._by_id[connection.id]
             self._expiries.set(connection.id, None)
+            self._crowd.leave(connection.address, connection.identity)
             sink.traffic.open -= 1
             sink.traffic.closed[sink.ended or "lost"] += 1
         if not self._open:
@@ -170,7 +194,15 @@ class Connections(Mapping[Sink, Connection]):
         sink.on_gap = None  # the connection's: apart, both are gone without the cyclic collector
 
     def renew(self, connection: Connection, identity: Identity) -> None:
-        """It has shown who it is, again or for the first time."""
+        """It has shown who it is, again or for the first time.
+
+        :raises TooManyConnectionsOfUser:
+        """
+        address, before = connection.address, connection.identity
+        if identity.producer != before.producer:
+            self._crowd.check_user(identity)
+        self._crowd.leave(address, before)
+        self._crowd.enter(address, identity)
         connection.identity = identity
         self._expiries.set(connection.id, identity.expires_at)
 
@@ -183,7 +215,23 @@ class Connections(Mapping[Sink, Connection]):
 
     def sweep(self) -> bool:
         """Ask for signs of life; True when there is more to do at once."""
+        self._crowd.sweep(self._clock())
+        self._cut_backlog()
         return self._keepalive.sweep(self._clock())
+
+    def _cut_backlog(self) -> None:
+        """Where all together leave more replies unread than the node may hold, those go who leave
+        the most. Publications are none of it: they are held once for all.
+        """
+        backlogs = [(peer.sink.backlog(), peer) for peer in self._keepalive.stuck_peers()]
+        total = sum(size for size, _ in backlogs)
+        if not self._max_backlog_bytes or total <= self._max_backlog_bytes:
+            return
+        for size, peer in sorted(backlogs, key=itemgetter(0), reverse=True):
+            if total <= self._max_backlog_bytes:
+                break
+            peer.dead("backlog")
+            total -= size
 
     def _blocked(self, sink: Sink) -> None:
         self._on_blocked(sink)

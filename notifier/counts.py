@@ -30,7 +30,10 @@ GAP_CAUSES = ("start", "slow", "log_lost")
 READERS = ("client", "subscription")
 
 # Why connections end, besides the close codes of the server's own that may occur.
-REASONS = ("client", "lost", "silent", "stalled", "unread", "stopped", "fault", "1011")
+REASONS = (
+    *("client", "lost", "silent", "stalled", "unread", "backlog", "stopped", "fault"),
+    "1011",
+)
 # Refusals that are not the client's doing: of publications, and of all.
 UNSTORED = (BrokerUnavailable.code, TooManyChannels.code)
 OURS = (InternalError.code, TooManyConnections.code, *UNSTORED)

@@ -36,6 +36,11 @@
     ├── ForeignHost                 42101  a Host name this server does not serve
     ├── UpgradeRequired             42601  plain HTTP where a WebSocket is spoken
     ├── TooManySubscriptions        42901  on one connection
+    ├── TooManyConnectionsFromAddress 42902
+    ├── TooManyConnectionsOfUser    42903  of one key, or of one token's sub
+    ├── ConnectingTooFast           42904  from one address
+    ├── CommandsTooFast             42905  over one WebSocket
+    ├── PublishingTooFast           42906  by one producer
     ├── TokenTooLong                43101  a resume token over 4 KiB
     ├── HeaderTooLarge              43102  a request's head over its limit
     ├── InternalError               50001  our fault
@@ -273,6 +278,46 @@ class TooManySubscriptions(NotifierError):
     """Facts: ``limit``."""
 
     code = 42901
+
+
+class TooManyConnectionsFromAddress(NotifierError):
+    """Facts: ``limit``, ``retry_after_ms``."""
+
+    code = 42902
+    close_code = 4429
+    temporary = True
+
+
+class TooManyConnectionsOfUser(NotifierError):
+    """Facts: ``limit``, ``retry_after_ms``."""
+
+    code = 42903
+    close_code = 4429
+    temporary = True
+
+
+class ConnectingTooFast(NotifierError):
+    """Facts: ``limit``, ``retry_after_ms``."""
+
+    code = 42904
+    close_code = 4429
+    temporary = True
+
+
+class CommandsTooFast(NotifierError):
+    """Facts: ``limit``, ``retry_after_ms``."""
+
+    code = 42905
+    close_code = 4429
+    temporary = True
+
+
+class PublishingTooFast(NotifierError):
+    """Facts: ``limit``, ``retry_after_ms``."""
+
+    code = 42906
+    close_code = 4429
+    temporary = True
 
 
 class TokenTooLong(NotifierError):

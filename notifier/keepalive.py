@@ -6,6 +6,7 @@ connection waits equally long, so the queues are in order by themselves.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from notifier.sink import Sink
@@ -51,6 +52,9 @@ class Keepalive:
     def stuck(self) -> int:
         """Connections whose kernel buffer is full just now."""
         return len(self._blocked)
+
+    def stuck_peers(self) -> Iterable[Peer]:
+        return self._blocked.keys()
 
     def add(self, peer: Peer, now: float) -> None:
         self._due[peer] = now + self._interval

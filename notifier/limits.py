@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_network
 
 # Of one limit, so many who have used it lately are remembered.
 MAX_BUCKETS = 50_000
@@ -21,20 +24,50 @@ class Rate:
     burst: float
 
 
-class Buckets:
-    """One token bucket for each who asks, by any name.
+class Pace:
+    """Token buckets that are kept by whoever is limited, each as a single number.
 
-    What is kept of one is a single time: when its bucket will be full again (the generic cell rate
-    algorithm, ITU-T I.371). A full bucket need not be kept at all.
+    It is the time when the bucket will be full again (the generic cell rate algorithm, ITU-T
+    I.371); any time that has passed stands for a full one.
+    """
+
+    def __init__(self, rate: Rate) -> None:
+        self._interval = 1 / rate.per_second
+        # How long it takes to fill an empty bucket.
+        self._depth = rate.burst / rate.per_second
+
+    def take(self, full_at: float, now: float, count: int = 1) -> tuple[float, float]:
+        """Take that many tokens, if they are there.
+
+        :param full_at: the bucket.
+        :param now: seconds, monotonic.
+        :param count: more than the bucket holds are given when it is full; it is in debt then.
+        :return: 0 if they were taken, else the seconds until they can be; and the bucket now.
+        """
+        full_at = max(full_at, now)
+        wanted = full_at + count * self._interval
+        wait = min(wanted - now - self._depth, full_at - now)
+        # A bucket that is full to a rounding error is full.
+        return (wait, full_at) if wait > self._interval * 1e-6 else (0.0, wanted)
+
+    def owe(self, full_at: float, now: float, count: int) -> tuple[float, float]:
+        """Take that many tokens whether they are there or not.
+
+        :return: the seconds until all of them would have been there; and the bucket now.
+        """
+        wanted = max(full_at, now) + count * self._interval
+        return max(0.0, wanted - now - self._depth), wanted
+
+
+class Buckets:
+    """One token bucket for each who asks, by any name. A full one need not be kept at all.
 
     :param max_buckets: of more, those that were used longest ago are forgotten: they are full
         again.
     """
 
     def __init__(self, rate: Rate, *, max_buckets: int = MAX_BUCKETS) -> None:
-        self._interval = 1 / rate.per_second
-        # How long it takes to fill an empty bucket.
-        self._depth = rate.burst / rate.per_second
+        self._pace = Pace(rate)
         self._max_buckets = max_buckets
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
@@ -42,23 +75,29 @@ class Buckets:
         return len(self._full_at)
 
     def take(self, name: str, now: float, count: int = 1) -> float:
-        """Take that many tokens, if they are there.
+        """Take that many tokens of the name's bucket, if they are there (:meth:`Pace.take`).
 
-        :param now: seconds, monotonic.
-        :param count: more than the bucket holds are given when it is full; it is in debt then.
         :return: 0 if they were taken, else the seconds until they can be.
         """
-        full_at = max(self._full_at.get(name, now), now)
-        wanted = full_at + count * self._interval
-        wait = min(wanted - now - self._depth, full_at - now)
-        # A bucket that is full to a rounding error is full.
-        if wait > self._interval * 1e-6:
-            return wait
-        self._full_at[name] = wanted
+        wait, full_at = self._pace.take(self._full_at.get(name, now), now, count)
+        if not wait:
+            self._keep(name, full_at)
+        return wait
+
+    def owe(self, name: str, now: float, count: int) -> float:
+        """Take that many tokens whether they are there or not (:meth:`Pace.owe`).
+
+        :return: the seconds until all of them would have been there.
+        """
+        wait, full_at = self._pace.owe(self._full_at.get(name, now), now, count)
+        self._keep(name, full_at)
+        return wait
+
+    def _keep(self, name: str, full_at: float) -> None:
+        self._full_at[name] = full_at
         self._full_at.move_to_end(name)
         if len(self._full_at) > self._max_buckets:
             self._full_at.popitem(last=False)
-        return 0.0
 
     def sweep(self, now: float) -> None:
         """Forget some of the buckets that are full; a bounded piece of the work each call."""
@@ -68,3 +107,22 @@ class Buckets:
                 self._full_at.move_to_end(name)
             else:
                 del self._full_at[name]
+
+
+@lru_cache(4096)
+def network_of(address: str) -> str:
+    """Whom an address is counted with: itself, or the /64 of an IPv6 one.
+
+    That is what one customer, often one machine, is given (RFC 6177): it has 2⁶⁴ addresses.
+    """
+    if ":" not in address:
+        return address
+    try:
+        return str(ip_network(f"{address.partition('%')[0]}/64", strict=False))
+    except ValueError:
+        return address
+
+
+def milliseconds(wait: float) -> int:
+    """A wait in seconds as ``retry_after_ms`` tells it: never too short."""
+    return math.ceil(wait * 1000)

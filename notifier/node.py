@@ -28,11 +28,13 @@ from notifier.directory import Directory
 from notifier.errors import ExpiredCredential, NotifierError
 from notifier.history import MAX_LIMIT, History, checked_limit
 from notifier.hub import Hub
+from notifier.limits import Pace, Rate
 from notifier.listener import Joined, Listener
 from notifier.members import Member
 from notifier.metrics import State
 from notifier.notification import Notification, Position
 from notifier.presence import Presence
+from notifier.publishrate import PublishRate
 from notifier.requests import Requests
 from notifier.residents import Residents
 from notifier.sink import Sink
@@ -121,6 +123,12 @@ class Node:
             on_history=self._backfill.fetch,
         )
         self.requests = Requests()
+        publishes = settings.max_publishes_per_second
+        # Of each producer; none where there is no limit.
+        self.publish_rate = PublishRate(publishes, clock) if publishes else None
+        commands = settings.max_commands_per_second
+        # Of each WebSocket; none where there is no limit.
+        self.command_pace = Pace(Rate(commands, 2 * commands)) if commands else None
         self.connections = Connections(
             settings,
             self.counts,
@@ -213,6 +221,7 @@ class Node:
 
         :raises BadCredential:
         :raises ExpiredCredential:
+        :raises TooManyConnectionsOfUser:
         """
         identity = await self.authenticator.identify(credential)
         connection = self.connections.get(sink)
@@ -381,6 +390,8 @@ class Node:
         """Housekeeping; True when keep-alive wants another turn at once."""
         self.broker.sweep()
         self.residents.sweep()
+        if self.publish_rate is not None:
+            self.publish_rate.sweep()
         now = self.now_ms() / 1000
         for connection in self.connections.expired(now):
             connection.end(ExpiredCredential("The time of your key or token is over."))

@@ -143,7 +143,7 @@ class Residents:
             id=connection.id,
             node=self._node,
             transport=connection.sink.traffic.transport,
-            remote=connection.remote,
+            remote=connection.address,
             kind=identity.kind,
             name=identity.name,
             since_ms=connection.since_ms,

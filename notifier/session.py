@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -36,6 +37,8 @@ from notifier.wire.messages import Ref
 MAX_STRIKES = 3
 
 _MAX_REF = 200
+# Of what is refused unread, a longer one is not searched for its ref.
+_MAX_DECLINED = 4096
 _MAX_TOKEN = 8192
 
 
@@ -168,6 +171,16 @@ class Session:
             return answer
         except NotifierError as refusal:
             return [Send(messages.error(refusal, ref), refusal.code)]
+
+    def decline(self, message: str | bytes, refusal: NotifierError) -> list[Send]:
+        """What to do about a message that is refused whatever it says."""
+        if self.state is State.CLOSED:
+            return []
+        ref: Ref = None
+        if len(message) <= _MAX_DECLINED:
+            with suppress(NotifierError):
+                ref = _ref(_object(message))
+        return [Send(messages.error(refusal, ref), refusal.code)]
 
     def drain(self, after_ms: int) -> list[Send]:
         """The node leaves: tell the client when to come back elsewhere."""

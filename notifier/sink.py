@@ -203,6 +203,12 @@ class Sink:
             self._gate.add_done_callback(partial(_settle, flushed))
             await flushed
 
+    def backlog(self) -> int:
+        """Bytes of replies and the like that wait here and not in the kernel, at least: of what
+        waits, as much as a cut publication had left is taken for that.
+        """
+        return 0 if self.closed else max(0, self._stream.pending() - self._rest)
+
     def unread(self) -> int:
         """Bytes the peer has not acknowledged."""
         return 0 if self.closed else self._stream.unread()

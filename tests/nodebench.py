@@ -29,6 +29,7 @@ FROM_NOW = Starts(Latest())
 
 class FakeConnection(FakePeer):
     identity = ANYBODY
+    address = "192.0.2.1"
 
     def __init__(self, name: str, sink: Sink, stream: FakeStream) -> None:
         super().__init__()

@@ -68,9 +68,9 @@ async def serving(
 ) -> AsyncIterator[Service]:
     """Serve on a free port; ``send_buffer`` is the kernel's for each accepted socket.
 
-    WebSockets that offer to are compressed.
+    WebSockets that offer to are compressed. Clients may send as fast as they can.
     """
-    chosen = Settings(**{"deflate": True, **UNHURRIED, **settings})
+    chosen = Settings(**{"deflate": True, **UNHURRIED, "max_commands_per_second": 0, **settings})
     namespaces = chosen.channel_namespaces()
     broker = RecordingBroker(
         namespaces,

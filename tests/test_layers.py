@@ -26,16 +26,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     # 3: the log and its readers
     frozenset({"brokers", "feed", "hub", "sink", "keepalive"})
     | {"backfill", "lane", "ring", "tail", "subscription", "subscriptions"}
-    | {
-        "listener",
-        "patterns",
-        "presence",
-        "connections",
-        "expiries",
-        "requests",
-        "errands",
-        "roster",
-    },
+    | {"listener", "patterns", "presence", "connections", "expiries", "requests"}
+    | {"errands", "roster", "crowd", "publishrate"},
     # 4: the use cases
     frozenset({"node", "client", "drain", "crew", "directory", "authentication"})
     | {"administration", "residents"},

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.limits import Buckets, Rate
+from notifier.limits import Buckets, Rate, network_of
 
 
 def test_a_burst_goes_through_and_then_the_rate() -> None:
@@ -39,6 +39,31 @@ def test_more_than_a_bucket_holds_is_given_when_it_is_full_and_owed() -> None:
     assert buckets.take("a", 0.0) == pytest.approx(1.6)
     assert buckets.take("a", 0.0, count=20) == pytest.approx(2.0)
     assert buckets.take("a", 2.0, count=20) == 0.0
+
+
+def test_what_is_owed_is_taken_at_once_and_paid_in_time() -> None:
+    buckets = Buckets(Rate(10, burst=5))
+    assert buckets.owe("a", 0.0, 5) == 0.0
+    assert buckets.owe("a", 0.0, 5) == pytest.approx(0.5)
+    assert buckets.owe("a", 0.0, 5) == pytest.approx(1.0)
+    assert buckets.take("a", 0.9) == pytest.approx(0.2)
+    assert buckets.owe("b", 0.9, 7) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8:0:0:ffff::1", "2001:db8::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        ("no:address", "no:address"),
+        ("", ""),
+    ],
+)
+def test_of_ipv6_a_network_counts_as_one(address: str, network: str) -> None:
+    assert network_of(address) == network
 
 
 def test_who_used_it_longest_ago_is_forgotten_first() -> None:

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from notifier.errors import BadChannel, BadField, BadJSON, BadMessage, UnknownField, UnknownType
+from notifier.errors import (
+    BadChannel,
+    BadField,
+    BadJSON,
+    BadMessage,
+    CommandsTooFast,
+    UnknownField,
+    UnknownType,
+)
 from notifier.session import (
     MAX_STRIKES,
     Close,
@@ -250,6 +258,30 @@ def test_anything_is_answered_with_one_step(message: str | bytes) -> None:
         assert json.loads(answer.message.decode())["type"] == "error"
     else:
         assert not isinstance(answer, Close)
+
+
+@pytest.mark.parametrize(
+    ("message", "ref"),
+    [
+        ('{"type": "publish", "ref": "p1", "message": "x"}', "p1"),
+        ('{"type": "nonsense", "ref": 7}', 7),
+        ('{"type": "ping"}', None),
+        ('{"type": "ping", "ref": []}', None),
+        ("no JSON", None),
+        (b"bytes", None),
+        ('{"type": "publish", "ref": 1, "message": "' + "x" * 5000 + '"}', None),
+    ],
+)
+def test_what_is_declined_has_its_ref_where_that_is_cheap(message: str | bytes, ref: Any) -> None:
+    session = Session()
+    refusal = CommandsTooFast("Slower.", limit=1, retry_after_ms=5)
+    for _ in range(2 * MAX_STRIKES):
+        (told,) = session.decline(message, refusal)
+        error = json.loads(told.message)
+        assert (told.code, error["code"], error.get("ref")) == (42905, 42905, ref)
+        assert error["retry_after_ms"] == 5
+    session.lost()
+    assert session.decline(message, refusal) == []
 
 
 class AnyConversation(RuleBasedStateMachine):

@@ -290,6 +290,13 @@ class Settings(BaseSettings):
         "Replies a client may leave unread before its connection is closed.",
         ge=1,
     )
+    max_backlog_bytes: Size = _setting(
+        "Limits",
+        256 * _MiB,
+        "Replies all clients of this node together may leave unread; over it, the connections of "
+        "those who leave most are closed. 0 is any number.",
+        ge=0,
+    )
     max_subscriptions: int = _setting(
         "Limits", 128, "Channels and patterns one connection may subscribe to.", ge=1
     )
@@ -301,6 +308,41 @@ class Settings(BaseSettings):
         15_000,
         "Clients connected to this node: WebSockets and streams. Each worker is one.",
         ge=1,
+    )
+    max_connections_per_address: int = _setting(
+        "Limits",
+        1000,
+        "Clients connected to this node from one address, or from one IPv6 network (/64); 0 is any "
+        "number. Behind a proxy, all have its address unless trusted_proxies names it.",
+        ge=0,
+    )
+    max_connections_per_user: int = _setting(
+        "Limits",
+        100,
+        "Clients connected to this node with one API key, or with tokens of one sub; 0 is any "
+        "number.",
+        ge=0,
+    )
+    max_new_connections_per_second: int = _setting(
+        "Limits",
+        100,
+        "Clients that may connect to this node from one address, or from one IPv6 network (/64), "
+        "in a second; ten times as many at once. 0 is any number.",
+        ge=0,
+    )
+    max_commands_per_second: int = _setting(
+        "Limits",
+        200,
+        "Messages and pings one WebSocket may send in a second; twice as many at once. 0 is any "
+        "number.",
+        ge=0,
+    )
+    max_publishes_per_second: int = _setting(
+        "Limits",
+        0,
+        "Notifications one producer may send to this node in a second; twice as many at once. A "
+        "producer is an API key, the sub of a token, or else an address. 0 is any number.",
+        ge=0,
     )
     max_channels: int = _setting("Limits", 100_000, "Channels the broker keeps.", ge=1)
     max_idempotency_keys: int = _setting(

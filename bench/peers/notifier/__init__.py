@@ -36,6 +36,10 @@ class NotifierPeer(Peer):
 
     def start(self, port: int, *, folder: Path) -> Running:
         command = [sys.executable, "-m", "notifier", "serve", "--port", str(port)]
+        # All of the load comes from one address.
+        unlimited = ("max-connections-per-address", "max-new-connections-per-second")
+        command += [part for name in unlimited for part in (f"--{name}", "0")]
+        command += ["--max-commands-per-second", "0"]
         limits = ["--max-connections", "18000", "--log-level", "warning"]
         return spawn([*command, *limits, *self._options], port=port, folder=folder)
 
