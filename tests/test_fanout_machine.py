@@ -75,6 +75,8 @@ class Client:
 
     heard = True
     identity = ANYBODY
+    address = "192.0.2.1"
+    since_ms = 0
 
     def __init__(self, machine: FanoutMachine, number: int, kind: str) -> None:
         self._machine = machine
