@@ -93,6 +93,7 @@ class Handler(RequestHandler):
             identity = self.node.authenticator.at_once(credential)
             if identity is None:
                 self._credential = credential
+                self.prompt = False
                 return
             self.identity = identity
         door.check_need(need, self.node.access, self.identity, self.path_args)
@@ -104,6 +105,8 @@ class Handler(RequestHandler):
             door.check_need(need, self.node.access, self.identity, self.path_args)
         except NotifierError as error:
             await self._refuse_unread(error)
+        else:
+            self.begin_body()
 
     def check(self, scope: Scope, channel: str) -> None:
         """See that whoever asks may do that on a channel, or a pattern, that is valid.
@@ -120,7 +123,16 @@ class Handler(RequestHandler):
             self.admit()
         if self._refusal is not None:
             return self._refuse_unread(self._refusal)
-        return None if self._credential is None else self._identify(self._credential)
+        if self._credential is not None:
+            return self._identify(self._credential)
+        if self.identity.kind != "anonymous":
+            # It was looked at with the head, and the body may have taken its time.
+            self.node.authenticator.check_still(self.identity)
+        self.begin_body()
+        return None
+
+    def begin_body(self) -> None:
+        """It is let in; what is read of its body from now on is for us."""
 
     def _check_request(self) -> None:
         """What can be refused before the body is read."""

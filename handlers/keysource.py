@@ -51,6 +51,11 @@ class KeySource:
             await asyncio.wait({self._fetching})
         return self._jwks.keys(self._clock())
 
+    @property
+    def problem(self) -> str | None:
+        """Why the last fetch failed; ``None`` when it did not."""
+        return self._jwks.problem
+
     async def close(self) -> None:
         """Give up a fetch that is under way."""
         if self._fetching is not None:

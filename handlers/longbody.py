@@ -89,7 +89,6 @@ class LongBody:
         self._watch_seconds = min(
             WATCH_SECONDS, settings.body_timeout / 4, max(settings.drain_seconds / 8, 0.05)
         )
-        self._watch()
 
     # --- reading ---
 
@@ -171,12 +170,12 @@ class LongBody:
 
     # --- patience ---
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
         """Every now and then: is the client still there and let in, does the node stay?"""
         if self._over:
             return
         now, settings = self._loop.time(), self._handler.node.settings
-        self._loop.call_later(self._watch_seconds, self._watch)
+        self._loop.call_later(self._watch_seconds, self.watch)
         if not self._stopped and (refusal := self._disowned()) is not None:
             self._give_up(refusal)
             return

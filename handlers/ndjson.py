@@ -23,6 +23,8 @@ KINDS = frozenset({"application/x-ndjson", "application/ndjson", "application/js
 # Lines, and bytes of them, that are published together; then everybody else has a turn.
 WINDOW_LINES = 128
 WINDOW_BYTES = 1 << 16
+# What a window may come to in a feed, which counts each publication with its bytes in a format.
+WINDOW_IN_FEED = 3 * WINDOW_BYTES
 # Who waits for their turn looks up so often.
 LOOK_SECONDS = 0.25
 # Failures that a summary tells one by one.
@@ -178,7 +180,7 @@ class LinePublisher:
                 raise outcome.failure
         await asyncio.sleep(0)
         for channel in self._channels(outcomes):
-            while self._node.crowded(channel):  # noqa: ASYNC110 -- each turn sends some of it
+            while self._node.crowded(channel, WINDOW_IN_FEED):  # noqa: ASYNC110 -- each turn sends
                 await asyncio.sleep(0)
 
     async def _wait_for_turn(self, count: int) -> None:

@@ -60,6 +60,10 @@ class Notify(Handler):
             check_channel(channel)
         self._lines = LongBody(self, self._connection, channel=channel)
 
+    def begin_body(self) -> None:
+        if self._lines is not None:
+            self._lines.watch()
+
     async def data_received(self, chunk: bytes) -> None:
         if self._lines is None:
             await super().data_received(chunk)

@@ -29,6 +29,7 @@ from notifier.errors import (
     ForeignOrigin,
     HeaderTooLarge,
     InternalError,
+    KeysUnavailable,
     NotifierError,
     Unauthenticated,
 )
@@ -41,7 +42,7 @@ WebSockets). What is refused has a numbered error; `docs` in it says where that 
 # How any request may be refused, whatever it is for.
 _ANYWHERE = (BadRequest, BodyTooLarge, HeaderTooLarge, InternalError)
 _FROM_ELSEWHERE = (ForeignOrigin, ForeignHost)
-_CREDENTIALS = (Unauthenticated, BadCredential, ExpiredCredential)
+_CREDENTIALS = (Unauthenticated, BadCredential, ExpiredCredential, KeysUnavailable)
 # ``│   ├── BadJSON                 40001  not JSON; carries line and column``
 _SENTENCE = re.compile(r"── \w+ +(\d{5}) +(.+)")
 _TICKET = "ticket"

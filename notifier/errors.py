@@ -48,7 +48,8 @@
     ├── Draining                    50302  this node is about to leave
     ├── TooManyChannels             50303  the broker holds as many as it may
     ├── TooManyConnections          50304  on this node
-    └── NodesSilent                 50305  some nodes did not answer; carries which
+    ├── NodesSilent                 50305  some nodes did not answer; carries which
+    └── KeysUnavailable             50306  what verifies a token can't be fetched
 
 The number is ``HTTP status × 100 + serial``; it is the same on every transport. ``temporary``
 says whether the same request may succeed later. Each number is explained in
@@ -366,4 +367,9 @@ class NodesSilent(NotifierError):
     """Facts: ``nodes``, their ids."""
 
     code = 50305
+    temporary = True
+
+
+class KeysUnavailable(NotifierError):
+    code = 50306
     temporary = True

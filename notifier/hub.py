@@ -22,12 +22,14 @@ from notifier.sink import Sink
 from notifier.subscription import Standing, Subscription
 from notifier.tail import Start
 
-# Seconds of one turn for passes, and as many for catching up: a pass over very many sockets is
-# sliced. A slice is short, since a request takes about eight turns of the loop, and each waits for
-# one. Where others have held the loop for longer since the last, it is long: who publishes without
-# end must not starve those who listen (ADR 0010).
+# Seconds of one turn for passes: a pass over very many sockets is sliced. A slice is short, since
+# a request takes turns of the loop, and each waits for one. Where others have held the loop for
+# longer since the last, it is long: who publishes without end must not starve those who listen
+# (ADR 0010).
 SLICE_SECONDS = 0.001
 LONG_SLICE_SECONDS = 0.008
+# And for catching up, as ever: who publishes lines waits for passes and not for those behind.
+CATCH_UP_SECONDS = 0.004
 
 
 class Hub:
@@ -190,7 +192,7 @@ class Hub:
         self._scheduled = False
         slice_seconds = self._slice()
         self._flush(self._clock() + slice_seconds)
-        self._catch_up(self._clock() + slice_seconds)
+        self._catch_up(self._clock() + CATCH_UP_SECONDS)
         if self._dirty or self._behind:
             self._left_off = self._clock()
             self._schedule()
@@ -198,7 +200,7 @@ class Hub:
             self._left_off = None
 
     def _slice(self) -> float:
-        """Seconds for passes in this turn, and as many for catching up."""
+        """Seconds for passes in this turn."""
         if self._left_off is None:
             return SLICE_SECONDS
         others_seconds = self._clock() - self._left_off

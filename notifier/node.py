@@ -239,6 +239,11 @@ class Node:
             except NotifierError as refusal:
                 self.unsubscribe(sink, name)
                 connection.deprive(name, refusal)
+        for channel in self._hub.of(sink):
+            try:
+                self.access.check(connection.identity, Scope.PRESENCE, channel)
+            except NotifierError:
+                self._presence.unwatch(channel, sink)
 
     # --- use cases ---
 
@@ -303,12 +308,14 @@ class Node:
         """Up to where the sink has been sent everything, by channel; without ephemeral ones."""
         return self._hub.places(sink)
 
-    def crowded(self, channel: str) -> bool:
+    def crowded(self, channel: str, more: int) -> bool:
         """Whether so much of the channel waits to be sent that more would make live subscribers
         fall behind. Who publishes without end waits until it is not.
+
+        :param more: bytes that are to come, as a feed counts them.
         """
         feed = self._hub.feeds.get(channel)
-        return feed is not None and feed.tail.ring.crowded(feed.flushed)
+        return feed is not None and feed.tail.ring.crowded(feed.flushed, more)
 
     async def history(
         self,

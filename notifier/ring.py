@@ -51,9 +51,14 @@ class Ring:
     def overfull(self) -> bool:
         return self.size > self._max_bytes
 
-    def crowded(self, start: int) -> bool:
-        """Whether what is from ``start`` on fills half of it, reckoned by the average item."""
-        return 2 * (self.end - start) * self.size > self._max_bytes * len(self._items)
+    def crowded(self, start: int, more: int) -> bool:
+        """Whether what is from ``start`` on fills half of it, or leaves no room for ``more`` bytes;
+        reckoned by the average item."""
+        count = self.end - start
+        if not count:
+            return False
+        size = count * self.size / len(self._items)
+        return 2 * size > self._max_bytes or size + more > self._max_bytes
 
     def __getitem__(self, sequence: int) -> Prepared:
         assert sequence >= self.base

@@ -203,11 +203,11 @@ class Server:
         while True:
             try:
                 more = self.node.sweep()
+                self._watch()
             except Exception as error:  # noqa: BLE001
                 # One bad connection must not end everybody's keep-alive.
                 logs.event(log, logging.ERROR, "sweep.failed", exc_info=error)
                 more = False
-            self._watch()
             await asyncio.sleep(0 if more else SWEEP_SECONDS)
 
     def _look_at_keys(self, *, again: bool = False) -> None:

@@ -53,10 +53,18 @@ def test_search_begins_where_offsets_begin_to_rise() -> None:
     assert ring.after(5, 4) == 6
 
 
+def test_ring_is_crowded_when_it_has_no_room_for_what_is_to_come() -> None:
+    ring = ring_of(max_bytes=10 * ONE)
+    assert not ring.crowded(0, 20 * ONE)  # however much: nothing of it waits
+    ring.append(publication(1))
+    assert not ring.crowded(0, 9 * ONE)
+    assert ring.crowded(0, 10 * ONE)
+
+
 def test_ring_is_crowded_when_half_of_it_is_unsent() -> None:
-    assert not ring_of(max_bytes=10 * ONE).crowded(0)
+    assert not ring_of(max_bytes=10 * ONE).crowded(0, 0)
     ring = ring_of(*range(1, 9), max_bytes=10 * ONE)
-    assert [ring.crowded(start) for start in range(9)] == [True] * 3 + [False] * 6
+    assert [ring.crowded(start, 0) for start in range(9)] == [True] * 3 + [False] * 6
 
 
 def test_oldest_are_trimmed_by_count_and_the_newest_of_them_is_told() -> None:

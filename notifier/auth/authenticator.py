@@ -12,7 +12,7 @@ from notifier.auth.revocations import Revocations
 from notifier.auth.shelf import MemoryShelf, Shelf
 from notifier.auth.tickets import Tickets, looks_like_ticket
 from notifier.auth.tokens import Token, TokenRules
-from notifier.errors import BadCredential, ExpiredCredential
+from notifier.errors import BadCredential, ExpiredCredential, KeysUnavailable
 
 # No document that can be fetched has keys for them.
 _OF_SECRETS = frozenset({"HS256"})
@@ -27,6 +27,10 @@ class KeyHolder(Protocol):
 
 class Source(Protocol):
     """Has keys that verify tokens, and may have to fetch them."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why they could not be fetched the last time."""
 
     async def keys(self, kid: str | None) -> Keyset:
         """Those for a token that means this one."""
@@ -75,9 +79,13 @@ class Authenticator:
         if looks_like_ticket(credential):
             return None
         token = Token.parse(credential)
-        if self._source is not None and token.algorithm not in _OF_SECRETS:
+        try:
+            return self._rules.identify(token, self._static, now, self.revocations)
+        except BadCredential:
+            # Another key may be its: one that is elsewhere.
+            if self._source is None or token.algorithm in _OF_SECRETS:
+                raise
             return None
-        return self._rules.identify(token, self._static, now, self.revocations)
 
     async def identify(self, credential: str) -> Identity:
         """Whose it is; asks for what is elsewhere, if need be.
@@ -85,6 +93,7 @@ class Authenticator:
         :raises BadCredential:
         :raises ExpiredCredential:
         :raises BrokerUnavailable: it is a ticket, and who knows of it can't be asked.
+        :raises KeysUnavailable: it is a token, and its keys can't be fetched.
         """
         identity = self.at_once(credential)
         if identity is not None:
@@ -93,7 +102,12 @@ class Authenticator:
             return await self._redeem(credential)
         assert self._source is not None
         token = Token.parse(credential)
-        keys = self._static | await self._source.keys(token.kid)
+        fetched = await self._source.keys(token.kid)
+        keys = self._static | fetched
+        if self._source.problem is not None and not keys.candidates(token.algorithm, token.kid):
+            raise KeysUnavailable(
+                "The keys that verify this token can't be fetched just now: try again in a moment."
+            )
         return self._rules.identify(token, keys, self._clock(), self.revocations)
 
     async def _redeem(self, ticket: str) -> Identity:

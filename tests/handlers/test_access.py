@@ -51,6 +51,7 @@ CHANNELS: dict[str, dict[Scope, set[str]]] = {
     "alerts": {scope: set() for scope in Scope},
     "open:1": dict.fromkeys(Scope, EVERYBODY),
     "members:1": {scope: set(TOKENS) for scope in Scope},
+    "quiet:1": {**dict.fromkeys(Scope, EVERYBODY), Scope.PRESENCE: set()},
     "user:42": {
         Scope.PUBLISH: set(),
         Scope.SUBSCRIBE: {"listener"},
@@ -64,6 +65,7 @@ SETTINGS = {
     "presence": True,
     "namespaces": {
         "open": {f"who_may_{deed}": "public" for deed in RULES},
+        "quiet": {f"who_may_{deed}": "public" for deed in RULES[:3]},
         "members": {f"who_may_{deed}": "authenticated" for deed in RULES},
     },
 }
@@ -222,7 +224,14 @@ HISTORY: dict[str, Deed] = {
 PRESENCE: dict[str, Deed] = {
     "GET": lambda v, c: v.ask("GET", f"/channels/{c}/presence"),
     "a WebSocket's command": lambda v, c: v.command({"type": "presence", "channel": c}),
+    "a WebSocket's subscription": lambda v, c: v.command(
+        {"type": "subscribe", "channel": c, "presence": True}
+    ),
+    "a WebSocket by its URL": lambda v, c: v.talk(f"/ws?presence=1&channel={c}"),
+    "server-sent events": lambda v, c: v.begin(f"/events?presence=1&channel={c}"),
+    "lines": lambda v, c: v.begin(f"/stream?presence=1&channel={c}"),
 }
+
 DEEDS: dict[Scope, dict[str, Deed]] = {
     Scope.PUBLISH: PUBLISH,
     Scope.SUBSCRIBE: SUBSCRIBE,

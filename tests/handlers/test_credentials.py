@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import logging
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from handlers.longbody import LongBody
 from notifier.auth.issuing import make_token, signing_secret
 from notifier.auth.keyfile import KeyFile
 from notifier.auth.keys import make_key
@@ -107,6 +109,8 @@ async def test_a_credential_is_taken_however_it_comes(
         ({"Authorization": "Basic not base64"}, 40101),
         ({"Authorization": "Digest username=x"}, 40101),
         ({"Authorization": basic("")}, 40101),
+        ({"Authorization": "Basic \u00e9"}, 40101),
+        ({"Authorization": "Basic /////w=="}, 40101),
         ({"X-API-Key": ""}, 40101),
         ({"Cookie": "session=rubbish"}, 40101),
         ({"Cookie": "session"}, 40100),
@@ -119,6 +123,43 @@ async def test_what_is_none_is_refused(
 ) -> None:
     answer = await request(guarded.port, "GET", HISTORY, headers=headers)
     assert (answer.status, answer.code) == (401, code)
+
+
+@pytest.mark.parametrize("other", ["theme[x]=1", 'prefs={"a": 1}', "note=hello world", "=", "x"])
+async def test_other_applications_cookies_hide_ours_from_nobody(
+    guarded: Guarded, other: str
+) -> None:
+    cookies = f"{other}; session={token()}; {other}"
+    answer = await request(guarded.port, "GET", HISTORY, headers={"Cookie": cookies})
+    assert answer.status == 200
+
+
+async def test_a_body_that_comes_after_the_end_of_its_token_is_refused(guarded: Guarded) -> None:
+    writer = token(publish=True, exp=time.time() + 1)
+    headers = {"Authorization": f"Bearer {writer}", "Content-Length": "2"}
+    async with wire_to(guarded.port) as wire:
+        await wire.send(head("POST", "/notify/alerts", headers))
+        await asyncio.sleep(1.2)
+        await wire.send(b"hi")
+        assert (await wire.answer()).code == 40102
+
+
+async def test_bodies_that_are_refused_are_forgotten(guarded: Guarded) -> None:
+    for _ in range(20):
+        answer = await request(
+            guarded.port,
+            "POST",
+            "/notify/alerts",
+            body=b"{}\n",
+            headers={"Content-Type": "application/x-ndjson"},
+        )
+        assert answer.code == 40100
+
+    def forgotten() -> bool:
+        gc.collect()
+        return not any(isinstance(kept, LongBody) for kept in gc.get_objects())
+
+    await until(forgotten)
 
 
 async def test_what_is_said_for_the_request_wins_over_a_cookie(guarded: Guarded) -> None:

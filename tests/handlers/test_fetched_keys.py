@@ -1,0 +1,82 @@
+"""Tokens whose keys are fetched from a URL, on a running server."""
+
+from __future__ import annotations
+
+import time
+
+from notifier.notification import Notification
+from tests.auth.signing import SECRET, jwk, jwks, private
+from tests.auth.signing import token as signed
+from tests.handlers.serving import head, open_stream, raw_socket, request, serving, until
+from tests.handlers.test_keysource import answering, http
+
+HISTORY = "/channels/alerts/history"
+
+
+def token() -> str:
+    """One that grants to publish and listen on alerts, by the key ``now``."""
+    claims = {"sub": "42", "channels": ["alerts"], "publish": True, "exp": time.time() + 600}
+    return signed(claims, "ES256", headers={"kid": "now"})
+
+
+def document() -> bytes:
+    return http(jwks(jwk(private("ES256"), "ES256", kid="now")))
+
+
+async def test_they_are_taken_on_every_transport() -> None:
+    async with answering(document()) as url, serving(token_jwks_url=url) as server:
+        await server.node.publish(Notification.of_payload("x"), "alerts", producer="")
+        shown = {"Authorization": f"Bearer {token()}"}
+        assert (await request(server.port, "GET", HISTORY, headers=shown)).status == 200
+        posted = await request(server.port, "POST", "/notify/alerts", body=b"hi", headers=shown)
+        assert posted.status == 200
+        lines = {**shown, "Content-Type": "application/x-ndjson"}
+        line = b'{"message":"one"}\n'
+        posted = await request(server.port, "POST", "/notify/alerts", body=line, headers=lines)
+        assert posted.json["stored"] == 1
+        polled = await request(server.port, "GET", "/stream?channel=alerts&poll=1", headers=shown)
+        assert polled.status == 200
+        async with raw_socket(server.port, "/ws?channel=alerts", shown) as socket:
+            assert (await socket.message())["type"] == "subscribed"
+        async with raw_socket(server.port) as socket:
+            answer = await socket.ask({"type": "authenticate", "token": token()})
+            assert answer["result"]["name"] == "42"
+
+
+async def test_who_is_refused_is_hung_up_on_however_silent() -> None:
+    """The refusal's patience is its own, also where nothing was waited for before it."""
+    async with answering(document()) as url, serving(token_jwks_url=url) as server:
+        forged = {"Authorization": f"Bearer {token()[:-8]}AAAAAAAA", "Content-Length": "2"}
+        for _ in range(2):  # the keys are there by the second time
+            reader, writer = await open_stream(server.port)
+            writer.write(head("POST", "/notify/alerts", forged) + b"hi")
+            assert b" 401 " in await reader.readline()
+            await reader.read()  # ends when the server has closed
+            writer.close()
+        await until(lambda: not server.node.requests._under_way)
+
+
+async def test_keys_that_cannot_be_fetched_are_a_refusal_that_passes() -> None:
+    async with (
+        answering(http(b"", status="503 Away")) as url,
+        serving(token_jwks_url=url, token_secret=SECRET) as server,
+    ):
+        answer = await request(
+            server.port, "GET", HISTORY, headers={"Authorization": f"Bearer {token()}"}
+        )
+        assert (answer.status, answer.code) == (503, 50306)
+        assert answer.headers["retry-after"] == "1"
+
+
+async def test_keys_that_are_here_wait_for_none_that_are_not() -> None:
+    async with (
+        answering(b"", hang=True) as url,
+        serving(token_jwks_url=url, token_secret=SECRET) as server,
+    ):
+        began = time.monotonic()
+        local = signed({"sub": "42", "channels": ["alerts"], "exp": time.time() + 600})
+        answer = await request(
+            server.port, "GET", HISTORY, headers={"Authorization": f"Bearer {local}"}
+        )
+        assert answer.status == 404
+        assert time.monotonic() - began < 4  # the fetch takes five seconds
