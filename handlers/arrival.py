@@ -12,6 +12,7 @@ from tornado.http1connection import HTTP1ServerConnection
 from tornado.httputil import (
     HTTPConnection,
     HTTPHeaders,
+    HTTPInputError,
     HTTPMessageDelegate,
     HTTPServerRequest,
     RequestStartLine,
@@ -81,6 +82,9 @@ class Arrival(HTTPMessageDelegate):
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         self._patience.heads.end(self._server_connection)
+        # RFC 9112 §6.1: HTTP/1.0 has no chunks. Who stands between may have read it otherwise.
+        if start_line.version == "HTTP/1.0" and "Transfer-Encoding" in headers:
+            raise HTTPInputError("a transfer coding in HTTP/1.0")
         request = HTTPServerRequest(
             connection=self._connection,
             server_connection=self._server_connection,
