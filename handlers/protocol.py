@@ -164,8 +164,9 @@ class Protocol(WebSocketProtocol13):
             self._pause_at = monotonic() + BREATH_SECONDS
         self._frame_mask = None
         await super()._receive_frame()
-        if not self.client_terminated:
-            self._check_masked()  # also fragments, of which the last alone is handled
+        # Also fragments, of which the last alone is handled.
+        if not self.client_terminated and self._check_masked():
+            self._check_begun()
 
     async def _read_bytes(self, n: int) -> bytes:
         """A long payload piece by piece, each of them a sign of life."""
@@ -201,6 +202,13 @@ class Protocol(WebSocketProtocol13):
             self.fail(PROTOCOL_ERROR, "a frame that is not masked")
             return False
         return True
+
+    def _check_begun(self) -> None:
+        """RFC 6455 §5.2: a message of a kind that is not known ends the connection; Tornado looks
+        when its last fragment is there."""
+        begun = self._fragmented_message_buffer is not None
+        if begun and self._fragmented_message_opcode not in (Opcode.TEXT, Opcode.BINARY):
+            self.fail(PROTOCOL_ERROR, "a message of an unknown kind")
 
     def _handle_message(  # type: ignore[override]  # which is awaited, whatever it is
         self, opcode: int, data: bytes

@@ -65,6 +65,8 @@ def test_the_websocket_protocol_has_the_methods_we_override(name: str, expected:
         "server_terminated",
         "stream",
         "_frame_mask",
+        "_fragmented_message_buffer",
+        "_fragmented_message_opcode",
         "close_code",
         "close_reason",
     ],
@@ -175,7 +177,7 @@ def test_our_protocol_overrides_nothing_that_is_not_there() -> None:
         "_patience",
         "fail",
     }
-    ours |= {"_check_masked", "_handle_close", "__abstractmethods__", "_abc_impl"}
+    ours |= {"_check_masked", "_check_begun", "_handle_close", "__abstractmethods__", "_abc_impl"}
     ours |= {
         "_head",
         "_reading",
