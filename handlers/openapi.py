@@ -128,7 +128,8 @@ def _security(
         return []
     scopes = [str(need)] if isinstance(need, Scope) else []
     ways = [{way: scopes} for way in schemes if way != _TICKET or operation.takes_ticket]
-    return [{}, *ways] if isinstance(need, Scope) and access.asks_nobody(need) else ways
+    nobody = access.asks_nobody(need) if isinstance(need, Scope) else access.open
+    return [{}, *ways] if nobody else ways
 
 
 def _parameters(parameters: Sequence[Parameter], schemas: _Schemas) -> dict[str, Any]:
