@@ -30,7 +30,9 @@ MAX_SUBJECT_BYTES = 200
 MAX_INFO_BYTES = 1024
 MAX_CHANNELS = 100
 LEEWAY_SECONDS = 30.0  # by which the issuer's clock may be ahead of ours
-LATEST = 253402300800.0  # the year 10000, which no calendar here can write
+# The last second before the year 10000, which no calendar here can write; what is before it can
+# be rounded.
+LATEST = 253402300799.0
 _PART = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 

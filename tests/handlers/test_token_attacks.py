@@ -150,6 +150,7 @@ ATTACKS: dict[str, tuple[int, Callable[[str], str]]] = {
     "expired long ago": (EXPIRED, lambda _: ours("RS256", exp=1)),
     "without an end": (BAD, lambda _: ours(exp=None)),
     "an end without end": (BAD, lambda _: ours(exp=1e300)),
+    "an end at the end of time": (BAD, lambda _: ours(exp=253402300799.9999)),
     "an end that is text": (BAD, lambda _: ours(exp="2099-01-01")),
     "an end that is true": (BAD, lambda _: ours(exp=True)),
     "an end that is infinite": (
