@@ -188,6 +188,7 @@ def test_our_protocol_overrides_nothing_that_is_not_there() -> None:
         "_handle",
     }
     ours |= {"_ended"}
+    ours |= {"pause"}
     ours |= {"may_deflate", "deflates", "_compressed", "_note_compression", "_slack"}
     for name in vars(Protocol).keys() - ours:
         assert hasattr(WebSocketProtocol13, name), f"{CHANGED}{name} overrides nothing"
