@@ -11,12 +11,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from notifier.errors import NotifierError
+from notifier.errors import (
+    ConnectingTooFast,
+    Draining,
+    NotifierError,
+    TooManyConnections,
+    TooManyConnectionsFromAddress,
+    TooManyConnectionsOfUser,
+)
 
 # A JSON Schema, or a type that pydantic can make one of.
 Shape = object
 JSON = "application/json"
 TEXT: Mapping[str, object] = {"type": "string"}
+# How a connection that is to stay may be refused.
+ROOM_ERRORS = (
+    ConnectingTooFast,
+    TooManyConnectionsFromAddress,
+    TooManyConnectionsOfUser,
+    TooManyConnections,
+    Draining,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

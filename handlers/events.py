@@ -6,12 +6,12 @@ import random
 from typing import ClassVar
 
 from handlers import door
-from handlers.described import TEXT, Answer, Operation, Operations, Parameter
+from handlers.described import ROOM_ERRORS, TEXT, Answer, Operation, Operations, Parameter
 from handlers.outflow import Outflow
 from handlers.parameters import CHANNELS, PRESENCE, SINCE, SINCE_SHAPE
 from handlers.query import WANTED_ERRORS, Wanted, check_names, read_wanted
 from handlers.streaming import Streaming, is_single
-from notifier.errors import Draining, NotifierError, TooManyConnections
+from notifier.errors import Draining, NotifierError
 from notifier.listener import Joined
 from notifier.wire import eventsource, messages
 from notifier.wire.eventsource import (
@@ -52,7 +52,7 @@ class Events(Streaming):
                 ),
             ),
             answers={200: Answer("The events, as they come.", {"text/event-stream": TEXT})},
-            errors=(*WANTED_ERRORS, Draining, TooManyConnections),
+            errors=(*WANTED_ERRORS, *ROOM_ERRORS),
             takes_ticket=True,
         )
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from handlers.described import TEXT, Answer, Operation, Operations, Parameter
+from handlers.described import ROOM_ERRORS, TEXT, Answer, Operation, Operations, Parameter
 from handlers.outflow import Outflow, give_up_after
 from handlers.parameters import CHANNELS, PRESENCE, SINCE, SWITCH
 from handlers.query import WANTED_ERRORS, Wanted, check_names, read_switch, read_wanted
@@ -13,9 +13,7 @@ from notifier.channels import Pattern, is_pattern
 from notifier.errors import (
     BadParameter,
     BrokerUnavailable,
-    Draining,
     NotifierError,
-    TooManyConnections,
 )
 from notifier.notification import Position
 from notifier.wire import lines, messages
@@ -43,7 +41,7 @@ class LineStream(Streaming):
                 ),
             ),
             answers={200: Answer("The lines, as they come.", {lines.CONTENT_TYPE: TEXT})},
-            errors=(*WANTED_ERRORS, BrokerUnavailable, Draining, TooManyConnections),
+            errors=(*WANTED_ERRORS, BrokerUnavailable, *ROOM_ERRORS),
             takes_ticket=True,
         )
     }

@@ -14,7 +14,7 @@ from tornado.websocket import WebSocketHandler
 
 from handlers import door
 from handlers.credential import credential_of
-from handlers.described import Answer
+from handlers.described import ROOM_ERRORS, Answer
 from handlers.policy import Level, Need, Policy
 from handlers.protocol import CONTROL_BYTES, INTERNAL_ERROR, Protocol, adopt
 from handlers.tls import outlet
@@ -25,7 +25,6 @@ from notifier.errors import (
     CommandsTooFast,
     Draining,
     NotifierError,
-    TooManyConnections,
     UpgradeRequired,
 )
 from notifier.limits import milliseconds
@@ -41,7 +40,7 @@ UPGRADED = Answer(
     "The connection is a WebSocket from here on.",
     headers={"Sec-WebSocket-Protocol": "The subprotocol that is spoken, if one was offered."},
 )
-HANDSHAKE_ERRORS = (BadParameter, UpgradeRequired, Draining, TooManyConnections)
+HANDSHAKE_ERRORS = (BadParameter, UpgradeRequired, *ROOM_ERRORS)
 
 # What of the request is told where something fails later.
 _OF_THE_REQUEST = ("method", "path", "remote_ip")

@@ -26,6 +26,10 @@ from tests.docs.test_errors import ERRORS
 from tests.handlers.serving import request, serving
 from tests.handlers.test_administration import LATER, site, subscribed, token
 
+_IN_BAND = {
+    "BadMessage", "UnknownType", "AlreadySubscribed", "NotSubscribed", "CommandsTooFast",
+    "SubscriptionEnded", "ConnectionEnded",
+}  # fmt: skip
 GUARDED = Access(Rules.all(Rule.GRANTED), {})
 
 
@@ -120,6 +124,15 @@ def test_errors_are_told_with_their_numbers_and_sentences(table: list[Route]) ->
     assert refusals["description"] == (
         "Not Found\n\n- `40402` nothing was ever published there, and nobody listens"
     )
+
+
+def test_every_error_is_told_that_http_can_answer(table: list[Route]) -> None:
+    schemas = document(table, OPEN)["components"]["schemas"]
+    untold = {kind.__name__ for kind in ERRORS.values()} - {
+        name.removesuffix("Error") for name in schemas if name.endswith("Error")
+    }
+    # Of methods that no path has; and of connections that are open already.
+    assert untold == {"MethodNotAllowed", *_IN_BAND}
 
 
 def test_what_may_come_again_tells_when(table: list[Route]) -> None:
