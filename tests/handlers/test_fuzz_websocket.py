@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tornado.ioloop import IOLoop
 
-from handlers.protocol import Protocol
+from handlers.protocol import CONTROL_BYTES, Protocol
 from notifier.notification import Notification
 from notifier.server import Server
 from notifier.wire.websocket import may_be_sent
@@ -24,6 +24,8 @@ LIMIT = 2000
 # Who waits longer waits for nothing; short, because what fails is tried again in many ways.
 PATIENCE = 10.0
 PROTOCOL_ERROR, INVALID_DATA, TOO_BIG = 1002, 1007, 1009
+# The native protocol hangs up on who sends three messages in a row that are none of its own.
+OF_ITS_OWN = {"/ws": {4500}}
 # The Close frame has no code: what the peer has said was neither.
 NO_CODE = 0
 
@@ -34,9 +36,11 @@ def verdicts(data: bytes) -> set[int | None]:
     None among them: it may as well wait for more.
     """
     under_way: tuple[int, bytes] | None = None
+    # A message a little too big may be told when it ends (handlers/protocol.py, CONTROL_BYTES).
+    late: set[int | None] = set()
     while True:
         if len(data) < 2:
-            return {None}
+            return late | {None}
         first, second = data[0], data[1]
         opcode, size, at = first & 0x0F, second & 0x7F, 2
         wrong: set[int | None] = set()
@@ -52,30 +56,34 @@ def verdicts(data: bytes) -> set[int | None]:
         if size > 125:
             width = 2 if size == 126 else 8
             if len(data) < 2 + width:
-                return wrong | {None}
+                return wrong | late | {None}
             size, at = int.from_bytes(data[2 : 2 + width]), 2 + width
         if size >= 1 << 63:
             wrong |= {PROTOCOL_ERROR, TOO_BIG}
-        elif not control and size + len(under_way[1] if under_way else b"") > LIMIT:
-            wrong |= {TOO_BIG}
+        elif not control:
+            whole = size + len(under_way[1] if under_way else b"")
+            if whole > LIMIT + CONTROL_BYTES or (whole > LIMIT and first & 0x80):
+                wrong |= {TOO_BIG}
+            elif whole > LIMIT:
+                late = {TOO_BIG}
         mask = data[at : at + 4] if second & 0x80 else b""
         at += len(mask)
         payload = data[at : at + size]
         if wrong:
-            return wrong if len(payload) == size else wrong | {None}
+            return wrong | late if len(payload) == size else wrong | late | {None}
         if len(mask) < 4 or len(payload) < size:
-            return {None}
+            return late | {None}
         payload = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
         data = data[at + size :]
         if opcode == CLOSE:
-            return {_closing(payload)}
+            return late | {_closing(payload)}
         if control:
             continue
         kind, begun = under_way or (opcode, b"")
         under_way = (kind, begun + payload)
         if first & 0x80:
             if kind == TEXT and not _is_text(under_way[1]):
-                return {INVALID_DATA}
+                return late | {INVALID_DATA}
             under_way = None
 
 
@@ -126,8 +134,8 @@ class Victim:
                         break
         except asyncio.IncompleteReadError:
             assert not socket.parser.inside, "cut off in the middle of a frame"
-        except ConnectionError:
-            pass
+        except OSError:
+            pass  # it had hung up while we were still sending
         finally:
             socket.close()
         await until(lambda: len(self._server.node.connections) == 1)
@@ -213,7 +221,7 @@ def test_a_broken_rule_ends_its_connection_with_its_code(
     @example(data=client_frame(b"", 3, fin=False), cuts=[])
     def attempt(data: bytes, cuts: list[int]) -> None:
         code = io_loop.asyncio_loop.run_until_complete(victim.send(path, data, cuts))
-        assert code in verdicts(data)
+        assert code in verdicts(data) | OF_ITS_OWN.get(path, set())
 
     attempt()
 
@@ -226,6 +234,6 @@ def test_bytes_that_are_no_frames_end_it_as_well(
     @given(data=st.binary(max_size=300), cuts=st.lists(st.integers(0, 300), max_size=3))
     def attempt(data: bytes, cuts: list[int]) -> None:
         code = io_loop.asyncio_loop.run_until_complete(victim.send(path, data, cuts))
-        assert code in verdicts(data)
+        assert code in verdicts(data) | OF_ITS_OWN.get(path, set())
 
     attempt()
