@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from pydantic_core import to_json
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
+from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler, stream_request_body
 
 from handlers import door
@@ -150,11 +151,17 @@ class Handler(RequestHandler):
         if headers.get("Content-Length", "0") == "0" and "Transfer-Encoding" not in headers:
             self.finish()  # nothing is on its way that could turn our close into a reset
             return
-        await self.flush()
+        gone = False
+        try:
+            await self.flush()
+        except StreamClosedError:
+            gone = True  # for Tornado that would be an error of ours
         self._log()
         self._finished = True  # for Tornado: no method is to be called
         self.on_finish()
-        await linger(self.detach())
+        stream = self.detach()
+        if not gone:
+            await linger(stream)
 
     def _send_refusal(self, error: NotifierError) -> None:
         body = door.refuse(self, error)
