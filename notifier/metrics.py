@@ -33,6 +33,8 @@ class State:
     :param channels: that somebody on this node follows.
     :param held_bytes: of publications, held ready for those who catch up.
     :param trouble: the broker can't be relied on.
+    :param revocations: tokens that are good no longer, though their time is not over.
+    :param keys_trouble: the keys that verify tokens could not be fetched the last time.
     """
 
     blocked: int
@@ -41,6 +43,8 @@ class State:
     held_bytes: int
     trouble: bool
     draining: bool
+    revocations: int
+    keys_trouble: bool
 
 
 class Metrics(Collector):
@@ -240,6 +244,16 @@ class Metrics(Collector):
         )
         yield GaugeMetricFamily(
             "notifier_broker_trouble", "1 while the broker can't be relied on.", state.trouble
+        )
+        yield GaugeMetricFamily(
+            "notifier_revocations",
+            "Revoked tokens that are remembered, until their time is over.",
+            state.revocations,
+        )
+        yield GaugeMetricFamily(
+            "notifier_token_keys_trouble",
+            "1 while the keys at token_jwks_url can't be fetched; those that are there count on.",
+            state.keys_trouble,
         )
         yield GaugeMetricFamily(
             "notifier_draining", "1 while this node sends its clients away.", state.draining

@@ -202,6 +202,8 @@ class Node:
             held_bytes=self._hub.held_bytes,
             trouble=self.broker.trouble is not None,
             draining=self.connections.draining,
+            revocations=len(self.authenticator.revocations),
+            keys_trouble=self.authenticator.keys_trouble is not None,
         )
 
     def silence(self, sink: Sink) -> None:

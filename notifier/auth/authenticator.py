@@ -30,7 +30,7 @@ class Source(Protocol):
 
     @property
     def problem(self) -> str | None:
-        """Why they could not be fetched the last time."""
+        """Why they could not be fetched the last time; ``None`` when they could."""
 
     async def keys(self, kid: str | None) -> Keyset:
         """Those for a token that means this one."""
@@ -64,6 +64,11 @@ class Authenticator:
         self.tickets = Tickets(MemoryShelf() if shelf is None else shelf)
         self.revocations = Revocations()
         self._clock = clock
+
+    @property
+    def keys_trouble(self) -> str | None:
+        """Why keys of tokens can't be fetched just now."""
+        return None if self._source is None else self._source.problem
 
     def at_once(self, credential: str) -> Identity | None:
         """Whose it is; ``None`` where only :meth:`identify` can tell, which may take a while.

@@ -17,7 +17,16 @@ SUFFIX = {"counter": "_total", "info": "_info"}
 
 
 def families() -> list[Any]:
-    state = State(blocked=0, patterns=0, channels=0, held_bytes=0, trouble=False, draining=False)
+    state = State(
+        blocked=0,
+        patterns=0,
+        channels=0,
+        held_bytes=0,
+        trouble=False,
+        draining=False,
+        revocations=0,
+        keys_trouble=False,
+    )
     return list(Metrics(Counts(), lambda: state, version="1", max_connections=1).collect())
 
 

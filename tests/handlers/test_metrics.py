@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -592,6 +593,10 @@ async def test_trouble_and_draining_are_told(server: Server) -> None:
     assert (numbers("broker_trouble"), numbers("draining")) == (0, 0)
     server.node.broker.trouble = "away"  # type: ignore[misc]
     assert (await scrape(server))("broker_trouble") == 1
+    assert numbers("revocations") == 0
+    body = b'{"token_id": "t1", "until": "2100-01-01T00:00:00Z"}'
+    await request(server.port, "POST", "/revocations", body=body)
+    assert (await scrape(server))("revocations") == 1
     server.node.connections.draining = True
     assert (await scrape(server))("draining") == 1
 
@@ -613,3 +618,16 @@ async def test_no_label_holds_what_a_client_has_sent(server: Server) -> None:
     answer: Any = await request(server.port, "GET", "/metrics")
     assert word.encode() not in answer.body
     assert b"4321" not in answer.body
+
+
+async def test_keys_that_can_not_be_fetched_are_told() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}/jwks.json"
+        async with serving(token_jwks_url=url) as server:
+            assert not server.node.state().keys_trouble
+            header = base64.urlsafe_b64encode(b'{"alg":"ES256"}').decode().rstrip("=")
+            shown = {"Authorization": f"Bearer {header}.e30.e30"}
+            answer = await request(server.port, "GET", "/channels/a", headers=shown)
+            assert answer.code == 40101
+            assert server.node.state().keys_trouble
