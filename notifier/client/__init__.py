@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from notifier.client.address import Address
 from notifier.client.answers import (
     Channel,
+    Connection,
     Failure,
     Member,
     Node,
@@ -48,6 +49,7 @@ __all__ = [
     "Channel",
     "Client",
     "ClientError",
+    "Connection",
     "Dismissed",
     "Failure",
     "Gap",

@@ -196,3 +196,42 @@ class Node:
             channels=answer["channels"],
             reason=answer["reason"],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A client's connection, to whichever node.
+
+    :param node: the id of the node.
+    :param remote: the address it comes from.
+    :param kind: ``token``, ``key`` or ``anonymous``.
+    :param name: the token's ``sub``, the key's name; empty for nobody.
+    :param since: when it came.
+    :param subscriptions: channels and patterns it has asked for.
+    :param expires: when its token or key ends; ``None``: never.
+    """
+
+    id: str
+    node: str
+    transport: str
+    remote: str
+    kind: str
+    name: str
+    since: datetime
+    subscriptions: int
+    expires: datetime | None
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> Connection:
+        expires = answer["expires"]
+        return cls(
+            id=answer["connection"],
+            node=answer["node"],
+            transport=answer["transport"],
+            remote=answer["remote"],
+            kind=answer["kind"],
+            name=answer["name"],
+            since=datetime.fromisoformat(answer["since"]),
+            subscriptions=answer["subscriptions"],
+            expires=None if expires is None else datetime.fromisoformat(expires),
+        )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
-from notifier.client.answers import Channel, Node, Page, Presence, Receipt, Summary
+from notifier.client.answers import Channel, Connection, Node, Page, Presence, Receipt, Summary
 from notifier.client.failures import UNREADABLE, BadAnswer
 from notifier.client.notification import Change, Gap, Notification
 from notifier.client.publisher import Lines, Publisher, new_id
@@ -199,6 +200,47 @@ class Client:
         """Who is on a channel."""
         answer = await self._requests.get("channels", channel, "presence")
         return _read(answer, Presence.of)
+
+    async def connections(
+        self, *, user: str | None = None, key: str | None = None
+    ) -> list[Connection]:
+        """All connections, or those of a user or a key, in the order of their ids."""
+        found: list[Connection] = []
+        after: str | None = None
+        while True:
+            query = {"user": user, "key": key, "after": after, "limit": _CHANNELS}
+            answer = await self._requests.get("connections", query=query.items())
+            page, after = _read(
+                answer, lambda a: ([Connection.of(one) for one in a["connections"]], a["next"])
+            )
+            found += page
+            if after is None:
+                return found
+
+    async def disconnect(self, connection: str) -> None:
+        """End a connection by its id, for good.
+
+        :raises NotifierError: there is none, or not all nodes could be asked.
+        """
+        await self._requests.delete("connections", connection)
+
+    async def disconnect_all(self, *, user: str | None = None, key: str | None = None) -> int:
+        """End all connections of a user, or of a key, for good; how many those were."""
+        query = {"user": user, "key": key}
+        answer = await self._requests.delete("connections", query=query.items())
+        return _read(answer, lambda found: int(found["ended"]))
+
+    async def revoke(self, token_id: str, *, until: datetime) -> int:
+        """Let a token be good no longer; how many connections that ended.
+
+        :param token_id: its ``jti``.
+        :param until: when it expires.
+        """
+        body = json.dumps({"token_id": token_id, "until": until.timestamp()}).encode()
+        answer = await self._requests.post(
+            "revocations", body=body, content_type="application/json"
+        )
+        return _read(answer, lambda found: int(found["ended"]))
 
     async def nodes(self) -> list[Node]:
         """The nodes of the service, the oldest first."""

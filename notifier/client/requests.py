@@ -73,6 +73,12 @@ class Requests:
         """Read a resource."""
         return await self._persist(self._request(self.address.page(*path, query=query), "GET"))
 
+    async def delete(
+        self, *path: str, query: Iterable[tuple[str, str | int | None]] = ()
+    ) -> Answer:
+        """End what may be ended twice."""
+        return await self._persist(self._request(self.address.page(*path, query=query), "DELETE"))
+
     async def post(self, *path: str, body: bytes, content_type: str) -> Answer:
         """Send what is safe to send again.
 

@@ -129,7 +129,55 @@ def test_nodes_are_listed(notifier: Run, service: Service) -> None:
     assert found["started"].endswith("Z")
 
 
-@pytest.mark.parametrize("command", [["history", "a"], ["channels"], ["presence", "a"], ["nodes"]])
+def test_connections_are_listed_and_ended(notifier: Run, start: Start, service: Service) -> None:
+    done = notifier("connections", "--user", "42", "--url", service.url)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "no connections\n")
+    with start("subscribe", "chat:b", "--url", service.url) as listener:
+        service.wait_for_subscriber("chat:b")
+        done = notifier("connections", "--json", "--url", service.url)
+        (found,) = map(json.loads, done.stdout.splitlines())
+        assert (found["kind"], found["name"], found["expires"]) == ("anonymous", "", None)
+        assert (found["transport"], found["remote"], found["subscriptions"]) == (
+            "websocket",
+            "127.0.0.1",
+            1,
+        )
+        done = notifier("connections", "--url", service.url)
+        head, row = done.stdout.splitlines()
+        assert head.split()[:4] == ["connection", "who", "from", "transport"]
+        assert row.split()[:2] == [found["id"], "anonymous"]
+        done = notifier("disconnect", found["id"], "--url", service.url)
+        assert (done.returncode, done.stdout) == (0, "✓ 1 ended\n")
+        assert listener.ended() != 0, "it does not come back"
+    assert "code 40403" in notifier("disconnect", found["id"], "--url", service.url).stderr
+    done = notifier("disconnect", "--user", "42", "--url", service.url)
+    assert (done.returncode, done.stdout) == (0, "✓ 0 ended\n")
+    for wrong in ([], ["x", "--user", "42"], ["--user", "42", "--key", "ci"]):
+        assert notifier("disconnect", *wrong, "--url", service.url).returncode == 2
+
+
+def test_token_is_revoked(notifier: Run, service: Service) -> None:
+    for number, until in enumerate(("2100-01-01T00:00:00Z", "4102444800")):
+        done = notifier("revoke", f"t{number}", "--until", until, "--url", service.url)
+        assert (done.returncode, done.stdout) == (0, "✓ revoked; 0 connections ended\n")
+    done = notifier("revoke", "t", "--until", "2000-01-01T00:00:00Z", "--url", service.url)
+    assert done.returncode == 1 and "code 40003" in done.stderr
+    done = notifier("revoke", "t", "--until", "tomorrow", "--url", service.url)
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["history", "a"],
+        ["channels"],
+        ["presence", "a"],
+        ["nodes"],
+        ["connections"],
+        ["disconnect", "a"],
+        ["revoke", "a", "--until", "4102444800"],
+    ],
+)
 def test_no_server_exits_3(notifier: Run, command: list[str]) -> None:
     done = notifier(*command, "--url", "http://127.0.0.1:1")
     assert done.returncode == 3

@@ -49,6 +49,10 @@ def test_every_argument_is_documented() -> None:
         client.channels,
         client.presence,
         client.nodes,
+        client.connections,
+        client.disconnect,
+        client.disconnect_all,
+        client.revoke,
     ]:
         for argument in inspect.signature(function).parameters:
             assert argument == "self" or re.search(rf"\b{argument}\b", SAID), argument
