@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import fields
 from typing import Any
 
 from notifier.auth.authenticator import Authenticator
@@ -49,8 +49,10 @@ class Residents:
         self._subscriptions = subscriptions
         self._authenticator = authenticator
         self._now = now
-        # Somebody may have been let in and not yet be among the connections.
-        self._look_again = False
+        # What to look for once more, since somebody may have been let in and not yet be among the
+        # connections: tokens by their ids; or keys.
+        self._late_tokens: set[str] = set()
+        self._late_keys = False
 
     def carry_out(self, order: Order) -> bool:
         """Do it, if the connection is here; whether it was."""
@@ -77,7 +79,7 @@ class Residents:
             case Revocation():
                 return self.revoke([broadcast])
             case ListConnections():
-                return [asdict(state) for state in await self.page(broadcast)]
+                return [_as_json(state) for state in await self.page(broadcast)]
 
     async def page(self, wanted: ListConnections) -> list[ConnectionState]:
         """The first that are wanted, in the order of their ids."""
@@ -88,11 +90,14 @@ class Residents:
             if connection.id > wanted.after and _is_of(connection, wanted.holder):
                 found.append(connection.id)
         first = heapq.nsmallest(wanted.limit, found)
-        return [
-            self._state(connection)
-            for connection in map(self._connections.find, first)
-            if connection is not None
-        ]
+        states = []
+        for n, id in enumerate(first, start=1):
+            if n % TURN == 0:
+                await asyncio.sleep(0)
+            still_here = self._connections.find(id)
+            if still_here is not None:
+                states.append(self._state(still_here))
+        return states
 
     def revocations(self) -> list[Revocation]:
         """All that are in force."""
@@ -100,28 +105,38 @@ class Residents:
 
     def revoke(self, revocations: Iterable[Revocation]) -> int:
         """Let these tokens be good no longer; how many connections came with them."""
+        tokens = set()
         for each in revocations:
             self._authenticator.revocations.revoke(each.token_id, each.until, self._now())
-        return self.recheck()
+            tokens.add(each.token_id)
+        self._late_tokens |= tokens
+        return self._end_revoked("token", tokens)
 
     def recheck(self) -> int:
-        """Keys or tokens were revoked: end the connections that came with them; how many."""
-        self._look_again = True
-        return self._end_revoked()
+        """Keys were revoked: end the connections that came with them; how many."""
+        self._late_keys = True
+        return self._end_revoked("key")
 
     def sweep(self) -> None:
         """Look once more, for who was on the way in."""
-        if self._look_again:
-            self._look_again = False
-            self._end_revoked()
+        if self._late_keys:
+            self._late_keys = False
+            self._end_revoked("key")
+        if self._late_tokens:
+            tokens, self._late_tokens = self._late_tokens, set()
+            self._end_revoked("token", tokens)
 
-    def _end_revoked(self) -> int:
+    def _end_revoked(self, kind: str, ids: Container[str | None] | None = None) -> int:
+        """
+        :param ids: of the credentials it is about; ``None``: any.
+        """
         ended = 0
         for connection in _open(self._connections.values()):
-            if connection.identity.kind == "anonymous":
+            identity = connection.identity
+            if identity.kind != kind or not (ids is None or identity.credential_id in ids):
                 continue
             try:
-                self._authenticator.check_still(connection.identity)
+                self._authenticator.check_still(identity)
             except NotifierError as refusal:
                 connection.end(refusal)
                 ended += 1
@@ -150,6 +165,11 @@ class Residents:
             subscriptions=len(self._subscriptions.names(connection.sink)),
             expires_at=identity.expires_at,
         )
+
+
+def _as_json(state: ConnectionState) -> dict[str, Any]:
+    # asdict() copies each value: 8 ms for a page of 1,000, this 1.5.
+    return {field.name: getattr(state, field.name) for field in fields(state)}
 
 
 def _open(connections: Iterable[Connection]) -> Sequence[Connection]:

@@ -16,6 +16,7 @@ from notifier.auth.issuing import make_token, signing_secret
 from notifier.auth.keyfile import KeyFile
 from notifier.auth.keys import make_key
 from notifier.auth.reach import Reach
+from notifier.auth.revocations import Revocation
 from notifier.auth.scopes import Scope
 from notifier.config import Settings
 from notifier.config.values import HoldsPassword, is_secret
@@ -261,10 +262,9 @@ async def test_who_was_on_the_way_in_when_it_was_revoked_is_out_too(alone: Site)
     node = alone.nodes[0].node
     async with alone.enter(token(jti="lost")) as out:
         await subscribed(out)
-        node.authenticator.revocations.revoke("lost", LATER, time.time())
         (connection,) = node.connections.values()
         node.connections.remove(connection)
-        assert node.residents.recheck() == 0
+        assert node.residents.revoke([Revocation("lost", LATER)]) == 0
         node.connections.add(connection)
         assert (await out.closed(answer=True))[0] == 4503
 
