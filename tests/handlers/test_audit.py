@@ -19,7 +19,7 @@ from notifier.audit import ACTS
 from notifier.auth.keyfile import KeyFile
 from notifier.auth.scopes import Scope
 from notifier.node import Node
-from tests.handlers.serving import request
+from tests.handlers.serving import head, open_stream, request, until
 from tests.handlers.test_administration import LATER, Site, site, subscribed, token
 
 
@@ -98,6 +98,20 @@ async def test_who_is_not_let_is_told_too(made: Site, audited: list[dict[str, An
     assert nobody.code == 40100
     assert audited.pop()["code"] == 40100
     assert audited == [] and secret not in str(audited)
+
+
+async def test_who_does_not_wait_for_the_answer_is_told_as_well(
+    made: Site, audited: list[dict[str, Any]]
+) -> None:
+    async with made.enter(token()) as client:
+        await subscribed(client)
+        reader, writer = await open_stream(made.nodes[0].port)
+        writer.write(head("DELETE", "/connections?user=42", {"X-API-Key": made.admin}))
+        await writer.drain()
+        writer.transport.abort()
+        assert (await client.closed(answer=True))[0] == 4502
+        await until(lambda: bool(audited))
+    assert audited == [{"act": "connections.end", **BY_ADMIN, "user": "42", "ended": 1}]
 
 
 async def test_keys_read_anew_are_told(made: Site, audited: list[dict[str, Any]]) -> None:
