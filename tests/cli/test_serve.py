@@ -17,6 +17,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.auth.signing import SECRET
 from tests.cli.conftest import Run
 from tests.cli.served import PATIENCE
 
@@ -102,6 +103,38 @@ def test_file_and_unknown_variable_are_told_in_the_log(serve: Serve, tmp_path: P
         assert "INFO  config.read file=notifier.toml\n" in log
         assert "WARN  config.unknown_variable variable=NOTIFIER_PROT nearest=NOTIFIER_PORT\n" in log
         running.stop()
+
+
+@pytest.mark.parametrize("workers", [(), TWO])
+def test_it_tells_what_it_runs_with_as_config_show_does(
+    notifier: Run, serve: Serve, tmp_path: Path, workers: tuple[str, ...]
+) -> None:
+    (tmp_path / "notifier.toml").write_text("max_channels = 77")
+    more = ("--ping-interval", "9s", *workers)
+    secret = {"NOTIFIER_TOKEN_SECRET": SECRET, "NOTIFIER_WHO_MAY_PUBLISH": "public"}
+    keys = tmp_path / "keys.toml"
+    made = notifier("key", "create", "ops", "--scope", "admin", "--keys-file", str(keys))
+    key = re.search(r"nk_\S+", made.stdout)
+    assert key is not None, made
+    more += ("--keys-file", str(keys))
+    with serve(*more, **secret) as running:
+        url = re.search(r"url=(\S+)", running.lines[-1])
+        assert url is not None
+        ask = Request(f"{url[1]}/settings", headers={"X-API-Key": key[0]})
+        with urlopen(ask, timeout=PATIENCE) as answer:
+            told = json.load(answer)
+        running.stop()
+    shown = notifier("config", "show", "--format", "json", "--port", "0", *more, variables=secret)
+    expected = json.loads(shown.stdout)
+    assert told["token_secret"] == {
+        "value": "***",
+        "from": "environment",
+        "name": "NOTIFIER_TOKEN_SECRET",
+    }
+    assert told["max_channels"]["from"] == "file"
+    if workers:  # they share one that was found for them
+        assert told.pop("port")["value"] != expected.pop("port")["value"]
+    assert told == expected
 
 
 def test_port_in_use_is_told_in_one_line(notifier: Run) -> None:

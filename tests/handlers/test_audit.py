@@ -105,7 +105,7 @@ async def test_who_does_not_wait_for_the_answer_is_told_as_well(
 ) -> None:
     async with made.enter(token()) as client:
         await subscribed(client)
-        reader, writer = await open_stream(made.nodes[0].port)
+        _, writer = await open_stream(made.nodes[0].port)
         writer.write(head("DELETE", "/connections?user=42", {"X-API-Key": made.admin}))
         await writer.drain()
         writer.transport.abort()
