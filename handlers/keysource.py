@@ -37,10 +37,6 @@ class KeySource:
         self._clock = clock
         self._fetching: asyncio.Task[None] | None = None
 
-    @property
-    def problem(self) -> str | None:
-        return self._jwks.problem
-
     async def keys(self, kid: str | None) -> Keyset:
         """The keys for a token that means this one; waits for a fetch where that may bring it."""
         now = self._clock()
