@@ -22,15 +22,16 @@ class Proxies:
     """The peers whose word is taken.
 
     :param trusted: addresses and networks.
+    :ivar trusts_peer: whether an address is one of theirs.
     """
 
     def __init__(self, trusted: tuple[str, ...]) -> None:
         self._networks = [ip_network(network) for network in trusted]
-        self._trusts_peer = lru_cache(_REMEMBERED)(self._is_trusted)
+        self.trusts_peer = lru_cache(_REMEMBERED)(self._is_trusted)
 
     def resolve(self, request: HTTPServerRequest) -> None:
         """Set the client's address (``remote_ip``) and the scheme it uses (``protocol``)."""
-        if not self._trusts_peer(request.remote_ip):
+        if not self.trusts_peer(request.remote_ip):
             return
         hops = request.headers.get("X-Forwarded-For")
         if hops is not None:

@@ -40,6 +40,9 @@ BREATH_SECONDS = 0.001
 # ten times a second at most, and its flood waits where it comes from.
 PAUSE_SECONDS = 0.1
 
+# Fragments of at least so much count by their bytes alone.
+FRAGMENT_BYTES = 1024
+
 PROTOCOL_ERROR = 1002
 NO_CODE = 1005
 INVALID_DATA = 1007
@@ -66,6 +69,8 @@ class Protocol(WebSocketProtocol13):
     # permessage-deflate: whether it may be negotiated, and whether it was.
     may_deflate = False
     deflates = False
+    # Bytes there are of a message that comes in fragments.
+    _assembled = 0
     # The message under way is compressed.
     _compressed = False
     # What Tornado's limit for a message is above ours.
@@ -167,6 +172,18 @@ class Protocol(WebSocketProtocol13):
         # Also fragments, of which the last alone is handled.
         if not self.client_terminated and self._check_masked():
             self._check_begun()
+        if self._fragmented_message_buffer is not None or self._assembled:
+            await self._count_fragment()
+
+    async def _count_fragment(self) -> None:
+        """A message in many small pieces is read as slowly as if they were messages."""
+        message = self._fragmented_message_buffer
+        before, self._assembled = self._assembled, 0 if message is None else len(message)
+        if message is None or self._assembled - before >= FRAGMENT_BYTES:
+            return
+        wait = self.handler.too_soon()  # type: ignore[attr-defined]
+        if wait:
+            await self.pause(wait)
 
     async def _read_bytes(self, n: int) -> bytes:
         """A long payload piece by piece, each of them a sign of life."""

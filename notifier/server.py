@@ -11,12 +11,16 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from types import MappingProxyType
+from typing import Any
 
+from tornado.http1connection import HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerConnectionDelegate
+from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 
 from handlers.application import application
+from handlers.forwarded import Proxies
 from handlers.keysource import KeySource, fetcher
 from notifier import audit, logs
 from notifier.assets import static_path
@@ -26,8 +30,11 @@ from notifier.brokers.base import CannotOpen
 from notifier.brokers.choice import backing_of
 from notifier.collector import settle
 from notifier.config import Origin, Settings
+from notifier.counts import Counts
 from notifier.drain import FAREWELL_SECONDS, Drain, by_chance
+from notifier.errors import TooManyConnectionsFromAddress
 from notifier.lifeline import Lifeline
+from notifier.lobby import Lobby
 from notifier.node import Node, wall_clock_ms
 from notifier.orders import Orders, by_signals
 from notifier.supervisor import NoneStarted, Supervisor, cores
@@ -47,10 +54,24 @@ SPARE_FILES = 256
 
 
 class _HTTPServer(HTTPServer):
-    """Tells the application when a connection has closed."""
+    """Tells the application when a connection has closed, and keeps addresses from opening too
+    many.
+    """
+
+    lobby: Lobby
+    counts: Counts
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        if self.lobby.enter(str(address[0])):
+            super().handle_stream(stream, address)
+        else:
+            self.counts.errors[TooManyConnectionsFromAddress.code] += 1
+            stream.close()
 
     def on_close(self, server_conn: object) -> None:
         super().on_close(server_conn)
+        assert isinstance(server_conn, HTTP1ServerConnection)
+        self.lobby.leave(str(server_conn.context.address[0]))  # type: ignore[attr-defined]
         assert isinstance(self.request_callback, HTTPServerConnectionDelegate)
         self.request_callback.on_close(server_conn)
 
@@ -95,6 +116,11 @@ class Server:
             # Tornado closes a stream that has more than this unread by us.
             max_buffer_size=2 * max(settings.max_body_bytes, settings.max_message_bytes) + 65536,
         )
+        limit = settings.max_connections_per_address
+        self._http.lobby = Lobby(
+            limit and limit + SPARE_FILES, Proxies(settings.trusted_proxies).trusts_peer
+        )
+        self._http.counts = self.node.counts
         # The application itself looks after those who take too long.
         self._http.conn_params.header_timeout = None
         files = settings.keypair()

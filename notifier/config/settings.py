@@ -333,8 +333,8 @@ class Settings(BaseSettings):
     max_commands_per_second: int = _setting(
         "Limits",
         200,
-        "Messages and pings one WebSocket may send in a second; twice as many at once. 0 is any "
-        "number.",
+        "Messages, pings and small fragments one WebSocket may send in a second; twice as many at "
+        "once. 0 is any number.",
         ge=0,
     )
     max_publishes_per_second: int = _setting(

@@ -1,7 +1,7 @@
 """Who attacks a server disturbs nobody else, and leaves nothing behind.
 
-The attackers come from 127.0.0.2, and the server is a process of its own. All the while somebody
-publishes, and somebody listens.
+The attackers come from addresses of their own, and the server is a process of its own. All the
+while somebody publishes, and somebody listens.
 """
 
 from __future__ import annotations
@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from notifier.server import SPARE_FILES
 from tests.frames import CLOSE, PING, FrameParser, client_frame
 from tests.handlers.serving import HANDSHAKE, PATIENCE, RawSocket, head, raw_socket, wire_to
 from tests.processes import Process, server_process
 
-ATTACKER = ("127.0.0.2", 0)
 ATTACKERS = 500
+# Addresses that they share, and one that is theirs alone.
+BOTNET = [f"127.0.1.{number}" for number in range(1, 11)]
+LONER = "127.0.2.1"
 # Of one address; the flood of connections is over it.
 MOST = 100
 SETTINGS = (
@@ -29,6 +32,7 @@ SETTINGS = (
 )
 # What an allocator keeps for later, beside which a leak of a few KiB a connection shows.
 SLACK_BYTES = 3 * 2**20
+ROUNDS = 4
 
 
 class Attacker:
@@ -38,10 +42,10 @@ class Attacker:
         self._socket = connection
 
     @classmethod
-    async def connect(cls, port: int) -> Attacker:
+    async def connect(cls, port: int, address: str) -> Attacker:
         connection = socket.socket()
         connection.setblocking(False)
-        connection.bind(ATTACKER)
+        connection.bind((address, 0))
         await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
         return cls(connection)
 
@@ -68,17 +72,21 @@ class Attacker:
         return received
 
     async def upgrade(self, path: str = "/ws?channel=unheard") -> int:
-        """Ask for a WebSocket; the status."""
+        """Ask for a WebSocket; the status, or 0 where the server just hangs up."""
         await self.send(head("GET", path, HANDSHAKE))
-        return int((await self.read())[9:12])
+        return int((await self.read())[9:12] or 0)
 
     def close(self) -> None:
         self._socket.close()
 
 
 @asynccontextmanager
-async def attackers(port: int, count: int) -> AsyncIterator[list[Attacker]]:
-    connected = [await Attacker.connect(port) for _ in range(count)]
+async def attackers(
+    port: int, count: int, addresses: Sequence[str] = BOTNET
+) -> AsyncIterator[list[Attacker]]:
+    connected = [
+        await Attacker.connect(port, addresses[number % len(addresses)]) for number in range(count)
+    ]
     try:
         yield connected
     finally:
@@ -145,9 +153,13 @@ async def connections_that_never_speak(port: int) -> None:
 
 
 async def more_connections_than_an_address_may_have(port: int) -> None:
-    async with attackers(port, ATTACKERS) as them:
+    async with attackers(port, ATTACKERS, [LONER]) as them:
+        # Those over what may wait at once are hung up on, whatever they say.
+        answered = MOST + SPARE_FILES
         statuses = await asyncio.gather(*(one.upgrade() for one in them))
-        assert sorted(statuses) == [101] * MOST + [429] * (ATTACKERS - MOST)
+        assert statuses.count(101) == MOST
+        assert statuses.count(429) >= answered - MOST
+        assert set(statuses) <= {101, 429, 0}
 
 
 async def frames_too_large(port: int) -> None:
@@ -252,10 +264,14 @@ async def test_an_attack_disturbs_nobody_and_leaves_nothing_behind(
             await asyncio.sleep(0.01)
     files, counted = open_files(node), await connections(node.port)
     try:
-        # The first time brings what is kept for the next.
+        # The first times bring what is kept for the next; a leak would take more each time.
         held = await attacked()
-        again = await attacked()
-        assert again - held < SLACK_BYTES
+        for _ in range(ROUNDS):
+            before, held = held, await attacked()
+            if held - before < SLACK_BYTES:
+                break
+        else:
+            raise AssertionError(f"{held - before} bytes more, round after round")
         assert bystanders.slowest < 5.0
     finally:
         going_on.cancel()

@@ -15,7 +15,7 @@ from notifier.auth.keyfile import KeyFile
 from notifier.auth.keys import make_key
 from notifier.auth.reach import Reach
 from notifier.auth.scopes import Scope
-from tests.frames import PING, PONG, client_frame
+from tests.frames import PING, PONG, TEXT, client_frame
 from tests.handlers.serving import (
     HANDSHAKE,
     Answer,
@@ -186,6 +186,22 @@ async def test_a_flood_of_pings_is_read_no_faster(opcode: int) -> None:
         # Twenty at once; four pauses, one of them for the command.
         assert time.monotonic() - began > 0.2
         assert json.loads(frame.payload)["type"] in ("reply", "error")
+
+
+async def test_a_message_in_tiny_pieces_is_read_no_faster_and_one_in_large_ones_is() -> None:
+    async with serving(max_commands_per_second=10) as server, raw_socket(server.port) as socket:
+        command = json.dumps({"type": "nonsense", "channel": "x" * 60_000}).encode()
+        for size, slow in ((2000, False), (30, True)):
+            pieces = [command[at : at + size] for at in range(0, 24 * size, size)]
+            rest = command[24 * size :]
+            frames = [
+                client_frame(piece, TEXT if number == 0 else 0, fin=False)
+                for number, piece in enumerate(pieces)
+            ]
+            began = time.monotonic()
+            await socket.send(b"".join(frames) + client_frame(rest, 0))
+            assert (await socket.message())["code"] == 40009
+            assert (time.monotonic() - began > 0.25) is slow
 
 
 async def test_raw_is_closed_and_what_came_after_is_not_published() -> None:
