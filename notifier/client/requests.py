@@ -43,6 +43,16 @@ class Answer:
     headers: Mapping[str, str]
 
 
+class _InPart(Exception):
+    """Some of what was sent was not stored, for a reason that passes."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+        wait = answer.headers.get("Retry-After", "")
+        self.retry_after = float(wait) if wait.isascii() and wait.isdigit() else 0.0
+
+
 class Requests:
     """How this program asks this server."""
 
@@ -113,6 +123,10 @@ class Requests:
         while True:
             try:
                 return await self._once(request)
+            except _InPart as part:
+                if backoff.tries >= self._retries:
+                    return part.answer
+                wait = backoff.next(part.retry_after)
             except Exception as problem:
                 if backoff.tries >= self._retries or not is_temporary(problem):
                     raise
@@ -126,6 +140,9 @@ class Requests:
         try:
             response = await self._http.fetch(request)
         except Exception as error:
+            part = _in_part(error)
+            if part is not None:
+                raise part from None
             problem = translated(error, self.address)
             if problem is error:
                 raise
@@ -171,6 +188,19 @@ def _refusal(response: HTTPResponse) -> Exception | None:
     if text.isascii() and text.isdigit():
         error["retry_after"] = float(text)
     return refusal(error)
+
+
+def _in_part(error: Exception) -> _InPart | None:
+    """What the server answers then: 503, and what became of each instead of one error."""
+    response = error.response if isinstance(error, HTTPClientError) else None
+    if response is None or response.code != 503:
+        return None
+    try:
+        content = json.loads(response.body)
+    except UNREADABLE:
+        return None
+    told = isinstance(content, dict) and content.keys() & {"stored", "channels"}
+    return _InPart(Answer(content, response.headers)) if told and "error" not in content else None
 
 
 def _stranger(response: HTTPResponse, address: Address) -> BadAnswer:

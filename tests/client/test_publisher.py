@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from notifier.client import Client, Interrupted, Summary, Unreachable
+from notifier.client import Client, Interrupted, Summary, Unreachable, connect
 from notifier.server import Server
 from tests.client.test_requests import stored
 from tests.faults import FaultProxy
-from tests.handlers.serving import PATIENCE
+from tests.handlers.serving import PATIENCE, serving
 
 
 async def test_many_are_stored_in_order(client: Client, server: Server) -> None:
@@ -42,6 +42,19 @@ async def test_failures_have_the_number_of_their_line(client: Client, server: Se
         (7, 40004),
     ]
     assert await stored(server) == ["1", "5"]
+
+
+async def test_what_may_pass_is_tried_again_and_then_told_as_failed() -> None:
+    async with (
+        serving(max_channels=1) as server,
+        connect(server.url, retries=2, max_delay=0.1) as client,
+    ):
+        lines = [{"channel": name, "message": name} for name in ("a", "b")]
+        summary = await client.publish_many(lines)
+        assert (summary.lines, summary.stored + summary.repeated, summary.failed) == (2, 1, 1)
+        assert [(f.line, f.error.code) for f in summary.failures] == [(2, 50303)]
+        assert server.node.counts.intakes["ndjson"].refused[50303] == 3
+        assert server.node.counts.intakes["ndjson"].stored == 1
 
 
 async def test_numbers_are_those_of_the_source_also_in_later_requests(client: Client) -> None:
