@@ -129,12 +129,12 @@ async def test_it_is_deflated_once_for_a_thousand_subscribers(
         return deflate(payload)
 
     monkeypatch.setattr(notifier.wire.deflate, "deflate", counted)
-    many = [deflating(server.port, "/ws?channel=a") for _ in range(1000)]
+    many = [deflating(server.port, "/ws?channel=a") for _ in range(990)]
     sockets = [await one.__aenter__() for one in many]
     plain = raw_socket(server.port, "/ws?channel=a")
     try:
         sockets.append(await plain.__aenter__())
-        await followed(server, 1001)
+        await followed(server, 991)
         await publish(server, PLENTY)
         for socket in sockets:
             assert (await socket.message())["type"] == "subscribed"

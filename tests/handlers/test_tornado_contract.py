@@ -165,6 +165,12 @@ def test_all_that_tornado_writes_passes_by_write_frame() -> None:
     assert "self.stream.write(" in inspect.getsource(WebSocketProtocol13._write_frame)
 
 
+def test_what_has_come_of_a_fragmented_message_can_be_seen() -> None:
+    source = inspect.getsource(WebSocketProtocol13._receive_frame)
+    assert "self._fragmented_message_buffer.extend(data)" in source, CHANGED
+    assert "self._fragmented_message_buffer = None" in source, CHANGED
+
+
 def test_our_protocol_overrides_nothing_that_is_not_there() -> None:
     ours = {"__module__", "__doc__", "__annotations__", "__firstlineno__", "__static_attributes__"}
     ours |= {
@@ -190,6 +196,7 @@ def test_our_protocol_overrides_nothing_that_is_not_there() -> None:
     ours |= {"_ended"}
     ours |= {"pause"}
     ours |= {"may_deflate", "deflates", "_compressed", "_note_compression", "_slack"}
+    ours |= {"pause", "_count_fragment", "_assembled"}
     for name in vars(Protocol).keys() - ours:
         assert hasattr(WebSocketProtocol13, name), f"{CHANGED}{name} overrides nothing"
 
