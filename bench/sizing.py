@@ -25,6 +25,8 @@ CONFIGURATION = Path(__file__).parent.parent / "examples" / "compose" / "redis.c
 CHANNELS = 100
 SIZE = 200
 ROUNDS = 5
+# All of the connections come from one address.
+UNLIMITED = ("--max-connections-per-address", "0", "--max-new-connections-per-second", "0")
 
 
 async def publish_many(node: Process, count: int) -> None:
@@ -62,7 +64,7 @@ def dataset(redis: RedisServer) -> int:
 async def measure(publications: int, connections: int) -> None:
     with (
         RedisServer(options={"include": str(CONFIGURATION)}) as redis,
-        server_process("--broker", redis.url, "--max-body-bytes", "1GiB") as node,
+        server_process("--broker", redis.url, "--max-body-bytes", "1GiB", *UNLIMITED) as node,
     ):
         while await node.not_ready() is not None:  # noqa: ASYNC110 -- of another process
             await asyncio.sleep(0.02)
