@@ -16,6 +16,13 @@
 
 import { Channel, Pattern } from "./notifier/channel.js";
 import { Connection } from "./notifier/connection.js";
+import {
+  Credential,
+  expiry,
+  isAboutCredential,
+  isExpired,
+  renewIn,
+} from "./notifier/credential.js";
 import { NotifierError, serverError } from "./notifier/errors.js";
 import { EventLink } from "./notifier/eventsource.js";
 import { browser, clamp, randomId, report } from "./notifier/platform.js";
@@ -31,6 +38,7 @@ export { NotifierError, Subscription };
  * @typedef {import("./notifier/types.js").Gap} Gap
  * @typedef {import("./notifier/types.js").StateChange} StateChange
  * @typedef {import("./notifier/types.js").Options} Options
+ * @typedef {import("./notifier/types.js").Token} Token
  */
 
 const FIRST_DELAY = 1_000;
@@ -80,6 +88,9 @@ export class Notifier extends EventTarget {
   #time = 0; // the newest we know by the server's clock
   #again = null; // the timer of the next try of a WebSocket, while it goes without
   #againAfter = SOCKET_AGAIN;
+  #credential;
+  #renewal = null; // the timer of the next fresh token
+  #skew = 0; // how far the server's clock is ahead of ours
 
   /**
    * Connects at once (in the next microtask, so that listeners can be added first).
@@ -88,6 +99,7 @@ export class Notifier extends EventTarget {
    *   `/ws` of the server this module came from.
    * @param {Options} [options]
    * @throws {TypeError} for a URL no WebSocket can use, or without a class for the transport
+   * @throws {NotifierError} for what can't be a key or a token
    */
   constructor(url, options = {}) {
     super();
@@ -98,6 +110,7 @@ export class Notifier extends EventTarget {
     this.#options.fetch ??= (...request) => globalThis.fetch(...request);
     this.#url = socketUrl(url);
     this.#route = route(this.#options);
+    this.#credential = new Credential(options.token);
     this.#since = new Map(Object.entries(options.since ?? {}));
     this.#want();
     queueMicrotask(() => this.#dial());
@@ -215,6 +228,19 @@ export class Notifier extends EventTarget {
     return this.#ask({ type: "presence", channel }, { channel });
   }
 
+  /**
+   * Is somebody else from now on, or nobody (`null`). It connects anew, and asks again for what was
+   * refused; positions are kept, so nothing is missed. What the server thinks of it is a `state`.
+   *
+   * @param {Token|null} token
+   * @throws {NotifierError} for what can't be a key or a token
+   */
+  authenticate(token) {
+    this.#credential = new Credential(token);
+    this.#leaveAll();
+    this.connect();
+  }
+
   /** Connects again after `close()` or a failure, or cuts a wait short; positions are kept. */
   connect() {
     this.#attempt = 0;
@@ -240,16 +266,20 @@ export class Notifier extends EventTarget {
     this.#wanted = false;
     this.#platform.window?.removeEventListener("online", this.#wake);
     this.#platform.document?.removeEventListener("visibilitychange", this.#wake);
-    this.#clearRetry();
-    this.#platform.clearTimeout(this.#again);
-    const connections = [this.#current, this.#successor, ...this.#leaving].filter(Boolean);
-    this.#current = this.#successor = null;
-    this.#leaving.clear();
-    for (const connection of connections) this.#end(connection, 1000, "");
+    this.#leaveAll();
     for (const request of [...this.#queue]) {
       this.#fail(request, new NotifierError(reason, { ...request.facts, outcome: "unsent" }));
     }
     this.#setState(state, { code, reason });
+  }
+
+  #leaveAll() {
+    this.#clearRetry();
+    for (const timer of [this.#again, this.#renewal]) this.#platform.clearTimeout(timer);
+    const connections = [this.#current, this.#successor, ...this.#leaving].filter(Boolean);
+    this.#current = this.#successor = null;
+    this.#leaving.clear();
+    for (const connection of connections) this.#end(connection, 1000, "");
   }
 
   #dial() {
@@ -261,30 +291,58 @@ export class Notifier extends EventTarget {
   #connect(transport) {
     this.#triedAt = this.#platform.now();
     const connection = new Connection(transport, (this.#ref += 1), this.#platform.now());
+    if (this.#current) this.#successor = connection;
+    else this.#current = connection;
+    const token = this.#credential.held(this.#serverNow());
+    if (token === undefined) this.#openWithFresh(connection);
+    else if (!this.#open(connection, token)) return;
+    if (connection === this.#current) this.#setState("connecting");
+  }
+
+  /** Makes its link; whether that was possible. */
+  #open(connection, token) {
+    connection.token = token;
     try {
       connection.link = this.#link(connection);
     } catch (error) {
       // A URL or a page's policy that forbids it.
       const { hasOther } = this.#route;
-      this.#route.unavailable(transport);
-      if (hasOther) this.#connect(this.#route.next);
-      else this.#stop("failed", null, error.message);
-      return;
+      this.#route.unavailable(connection.transport);
+      connection.transport = this.#route.next;
+      if (hasOther) return this.#open(connection, token);
+      this.#stop("failed", null, error.message);
+      return false;
     }
-    if (this.#current) this.#successor = connection;
-    else {
-      this.#current = connection;
-      this.#setState("connecting");
-    }
+    this.#platform.clearTimeout(connection.timer);
     connection.timer = this.#after(this.#options.answerTimeout, () => {
       this.#route.failed(connection.transport, { silent: true });
       this.#lose(connection, 1006, "the server did not answer");
     });
+    return true;
+  }
+
+  /** Opens it once the application has given a token for it. */
+  async #openWithFresh(connection) {
+    const isNeeded = () => [this.#current, this.#successor].includes(connection);
+    connection.isFresh = true;
+    connection.timer = this.#after(this.#options.answerTimeout, () => {
+      this.#lose(connection, null, "the application gave no token in time");
+    });
+    try {
+      const token = await this.#credential.fresh();
+      if (isNeeded()) this.#open(connection, token);
+    } catch (error) {
+      if (!isNeeded()) return;
+      const { code = null, message } = error ?? {};
+      if (error instanceof NotifierError) this.#lose(connection, code, message, true);
+      else this.#lose(connection, null, `the application gave no token: ${message}`);
+    }
   }
 
   #link(connection) {
     const { answerTimeout: timeout, protocols = [] } = this.#options;
-    const options = { ...this.#options, platform: this.#platform, timeout, protocols };
+    const { token } = connection;
+    const options = { ...this.#options, platform: this.#platform, timeout, protocols, token };
     const handlers = {
       opened: () => this.#opened(connection),
       heard: (message, source = connection) => this.#heard(connection, message, source),
@@ -292,7 +350,8 @@ export class Notifier extends EventTarget {
       time: (time) => this.#keepTime(time),
       unanswered: (ref, reason) => this.#unanswered(connection, ref, reason),
       lost: (code, reason, permanent) => {
-        if (!connection.welcomed) this.#route.failed(connection.transport);
+        const isAnswer = connection.welcomed || isAboutCredential(code);
+        if (!isAnswer) this.#route.failed(connection.transport);
         this.#lose(connection, code, reason, permanent);
       },
     };
@@ -332,6 +391,14 @@ export class Notifier extends EventTarget {
       this.#route.unavailable("sse");
       permanent = false;
     }
+    const { isFixed, isRenewable } = this.#credential;
+    let isSoon = false;
+    if (isExpired(code)) {
+      permanent = isFixed;
+      // A fresh one that is over as well says nothing of how soon there will be a better one.
+      isSoon = isRenewable && (!connection.isFresh || this.#lifetime(connection) >= FIRST_DELAY);
+    }
+    if (isAboutCredential(code)) this.#credential.drop();
     if (connection === this.#successor) {
       // The old connection still serves: it is left only for one that works.
       this.#successor = null;
@@ -349,11 +416,18 @@ export class Notifier extends EventTarget {
       this.#flush();
       this.#setState(this.#current.welcomed ? "open" : "connecting", { code, reason });
     } else if (permanent) {
-      this.#stop("failed", code, reason || `the server closed with ${code}`);
+      const state = isAboutCredential(code) ? "refused" : "failed";
+      this.#stop(state, code, reason || `the server closed with ${code}`);
+    } else if (isSoon) {
+      this.#dial();
     } else {
       const retryAt = this.#retryLater();
       this.#setState("waiting", { retryAt, code, reason });
     }
+  }
+
+  #lifetime(connection) {
+    return this.#platform.now() - connection.madeAt;
   }
 
   /** Full jitter: anywhere between now and a limit that doubles, so that a crowd spreads out. */
@@ -410,6 +484,48 @@ export class Notifier extends EventTarget {
     const transport = this.#current?.transport ?? null;
     this.#state = { state, transport, retryAt, attempt: this.#attempt, code, reason };
     this.#emit("state", this.state);
+  }
+
+  // --- who we are -------------------------------------------------------------------------------
+
+  #serverNow() {
+    return this.#platform.now() + this.#skew;
+  }
+
+  /** Before a token is over, the server is shown another: in place, so that nothing is torn. */
+  #renewBefore(end) {
+    this.#platform.clearTimeout(this.#renewal);
+    if (!this.#credential.isRenewable || end === null) return;
+    const left = end - this.#serverNow();
+    if (left <= 0) return; // the server will say so
+    this.#renewal = this.#after(renewIn(left), () => this.#renew(end));
+  }
+
+  async #renew(end) {
+    const credential = this.#credential;
+    let token = null;
+    try {
+      token = await credential.fresh();
+    } catch {
+      // Asked again as long as there is time; then the connection ends, and tells why.
+    }
+    if (credential !== this.#credential || !this.#wanted) return;
+    this.#renewBefore((token && expiry(token)) ?? end);
+    if (token) for (const connection of this.#live()) this.#show(connection, token);
+  }
+
+  async #show(connection, token) {
+    try {
+      const sent = new Promise((resolve, reject) => {
+        const ref = (this.#ref += 1);
+        connection.requests.set(ref, { connection, ref, facts: {}, resolve, reject });
+        this.#send(connection, { type: "authenticate", ref, token });
+      });
+      const { expires } = (await sent) ?? {};
+      if (expiry(token) === null) this.#renewBefore(Date.parse(expires) || null);
+    } catch (error) {
+      if (error.outcome === "refused") this.#emit("error", error);
+    }
   }
 
   // --- keeping it alive -------------------------------------------------------------------------
@@ -513,7 +629,10 @@ export class Notifier extends EventTarget {
       this.#attempt = 0;
     });
     this.#route.worked(connection.transport);
-    this.#keepTime(Date.parse(message.time));
+    const time = Date.parse(message.time);
+    this.#keepTime(time);
+    if (Number.isFinite(time)) this.#skew = time - this.#platform.now();
+    this.#renewBefore(connection.token && expiry(connection.token));
     this.#watch(connection);
     if (connection.transport === "websocket") this.#emit("welcome", message);
     if (connection === this.#current) {

@@ -8,7 +8,11 @@ const TEXTS = {
   waiting: "Connection lost",
   closed: "Disconnected",
   failed: "Refused",
+  refused: "Not let in",
 };
+
+/** How it ends by itself. */
+const ENDED = ["failed", "refused"];
 
 const SECOND = "Over server-sent events: WebSocket does not get through here";
 
@@ -24,7 +28,7 @@ export class Status {
     notifier.on("state", (state) => this.#show(state));
     byId("try-now").addEventListener("click", () => notifier.connect());
     byId("connect").addEventListener("click", () => {
-      if (["closed", "failed"].includes(this.#state.state)) notifier.connect();
+      if (["closed", ...ENDED].includes(this.#state.state)) notifier.connect();
       else notifier.close();
     });
   }
@@ -34,7 +38,7 @@ export class Status {
     const { state: name, transport, attempt, code, reason } = state;
     byId("status").dataset.state = name;
     const again = name === "connecting" && attempt > 0;
-    byId("status").classList.toggle("trouble", again || name === "waiting" || name === "failed");
+    byId("status").classList.toggle("trouble", again || ["waiting", ...ENDED].includes(name));
     const second = name === "open" && transport === "sse";
     const trouble = name === "open" ? "" : [reason, code].filter(Boolean).join(" · ");
     byId("status").title = second ? SECOND : trouble;
@@ -42,7 +46,7 @@ export class Status {
     const why = name === "failed" && reason ? `: ${reason}${code ? ` (${code})` : ""}` : "";
     byId("status-text").textContent = TEXTS[name] + (second ? " · SSE" : "") + why;
     byId("try-now").hidden = name !== "waiting";
-    const off = name === "closed" || name === "failed";
+    const off = ["closed", ...ENDED].includes(name);
     byId("connect").textContent = off ? "Connect" : "Disconnect";
     byId("connect").classList.toggle("primary", off);
     byId("empty-title").textContent = name === "open" ? "Listening" : "Not connected";

@@ -1,3 +1,5 @@
+const NOWHERE = { send() {}, close() {} };
+
 /** One link to the server and what hangs on it. */
 export class Connection {
   /**
@@ -7,12 +9,15 @@ export class Connection {
    */
   constructor(transport, number, now) {
     this.transport = transport;
-    this.link = null;
+    this.link = NOWHERE; // until it is known who we are
+    this.token = null; // that it was made with
+    this.isFresh = false; // whether that was got for it
     this.number = number;
     this.open = false;
     this.welcomed = false;
     this.draining = false;
     this.answered = true;
+    this.madeAt = now;
     this.heardAt = now;
     this.interval = 0; // of silence after which to ask for a sign of life
     this.timer = null; // for the welcome first, then for pings and their answers

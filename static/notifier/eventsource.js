@@ -1,5 +1,6 @@
 /** A link where WebSocket is blocked: server-sent events one way, HTTP requests the other. */
 
+import { isAboutCredential, isExpired } from "./credential.js";
 import {
   byteLength,
   hasPlace,
@@ -9,6 +10,7 @@ import {
   parseToken,
   resumeToken,
 } from "./positions.js";
+import { askTicket, bearer } from "./ticket.js";
 import { parse } from "./websocket.js";
 
 // Script can't see the comments that keep a stream alive, so a silent one is opened anew.
@@ -31,6 +33,7 @@ export class EventLink {
   transport = "sse";
   #options;
   #handlers;
+  #token;
   #wanted = new Map(); // name -> {name, since, presence, ref, stream}
   #places = new Map(); // channel -> the last position received
   #brought = new Set(); // channels that patterns brought, and we have told of
@@ -46,6 +49,7 @@ export class EventLink {
    * @param {typeof EventSource} options.EventSource
    * @param {typeof fetch} options.fetch
    * @param {string} options.url of `/events`
+   * @param {string|null} options.token to be shown
    * @param {number} options.timeout for a stream to be attached, in milliseconds
    * @param {{setTimeout: Function, clearTimeout: Function}} options.platform
    * @param {import("./websocket.js").Handlers} handlers
@@ -53,6 +57,7 @@ export class EventLink {
   constructor(options, handlers) {
     this.#options = options;
     this.#handlers = handlers;
+    this.#token = options.token ?? null;
     queueMicrotask(() => {
       if (this.#closed) return;
       handlers.opened();
@@ -76,6 +81,11 @@ export class EventLink {
         return this.#request(ref, `${resource(channel)}/history`, { query: { since, limit } });
       case "presence":
         return this.#request(ref, `${resource(channel)}/presence`);
+      case "authenticate":
+        this.#token = message.token; // shown by streams that take over from those there are
+        this.#handlers.heard({ type: "reply", ref, result: {} });
+        this.#refresh = true;
+        return this.#plan();
       default:
         this.#refresh = true;
         return this.#plan();
@@ -167,18 +177,35 @@ export class EventLink {
   }
 
   #open(entries) {
-    const { EventSource, platform, timeout } = this.#options;
-    const url = this.#url(entries);
-    const stream = { entries, waiting: new Set(entries.map(({ name }) => name)), leaving: false };
+    const { platform, timeout } = this.#options;
+    const waiting = new Set(entries.map(({ name }) => name));
+    const stream = { entries, waiting, leaving: false, source: null };
     for (const entry of entries) entry.stream = stream;
     this.#streams.add(stream);
+    stream.timer = platform.setTimeout(() => this.#lose(1006, "the server did not answer"), timeout);
+    const url = this.#url(entries);
+    if (this.#token) this.#present(stream, url);
+    else this.#listen(stream, url);
+  }
+
+  /** EventSource has no header to set: what stands in its URL is good once, and for seconds. */
+  async #present(stream, url) {
+    const { fetch, url: address } = this.#options;
+    const { signal } = this.#gone;
+    const { ticket, error } = await askTicket({ fetch, url: address, token: this.#token, signal });
+    if (this.#closed || !this.#streams.has(stream)) return;
+    if (error) this.#lose(error.code, error.message, error.temporary !== true);
+    else if (!ticket) this.#lose(1006, "the stream could not be opened");
+    else this.#listen(stream, withTicket(url, ticket));
+  }
+
+  #listen(stream, url) {
     try {
-      stream.source = new EventSource(url);
+      stream.source = new this.#options.EventSource(url);
     } catch (error) {
       this.#lose(0, error.message, true); // the page's policy forbids it
       return;
     }
-    stream.timer = platform.setTimeout(() => this.#lose(1006, "the server did not answer"), timeout);
     const heard = (event) => this.#heard(stream, event);
     stream.source.onmessage = heard;
     for (const type of EVENTS) stream.source.addEventListener(type, heard);
@@ -328,7 +355,8 @@ export class EventLink {
 
   /** Refused for good: the channels that are to blame are given up, the others asked for again. */
   async #turnedDown(stream, refusal) {
-    stream.source.close();
+    stream.source?.close();
+    if (stream.leaving && isExpired(refusal.code)) return this.#drop(stream); // what replaces it is not
     if (!concernsChannels(refusal)) return this.#lose(refusal.code, refusal.message, true);
     const refused = await this.#culprits(stream.entries, refusal);
     if (this.#closed) return undefined;
@@ -372,7 +400,7 @@ export class EventLink {
     this.#gone.signal.addEventListener("abort", stop);
     try {
       const response = await this.#options.fetch(this.#url(entries), {
-        headers: { Accept: "text/event-stream" },
+        headers: { Accept: "text/event-stream", ...bearer(this.#token) },
         signal: once.signal,
       });
       if (response.ok) return null;
@@ -402,7 +430,8 @@ export class EventLink {
     let answer = null;
     let reason = "the connection was lost before the answer";
     try {
-      const response = await this.#options.fetch(url.href, request);
+      const headers = { ...request?.headers, ...bearer(this.#token) };
+      const response = await this.#options.fetch(url.href, { ...request, headers });
       reason = `the server answered ${response.status}`;
       answer = { ok: response.ok, body: await response.json() };
     } catch {
@@ -435,7 +464,14 @@ function resource(channel) {
 }
 
 /** Whether an error is about what was subscribed to, not about this client as a whole. */
-function concernsChannels({ code, field }) {
+function concernsChannels({ code, field, channel }) {
+  if (isAboutCredential(code)) return typeof channel === "string";
   const status = Math.floor(code / 100);
   return ["channel", "since", "presence"].includes(field) || [409, 429, 431].includes(status);
+}
+
+function withTicket(address, ticket) {
+  const url = new URL(address);
+  url.searchParams.set("ticket", ticket);
+  return url.href;
 }

@@ -35,9 +35,10 @@
 
 /**
  * @typedef {object} StateChange
- * @property {"connecting"|"open"|"waiting"|"closed"|"failed"} state
+ * @property {"connecting"|"open"|"waiting"|"closed"|"failed"|"refused"} state
  *   `waiting`: between two tries. `closed`: by `close()`. `failed`: the server does not want us
- *   back, or the URL can't be used; only `connect()` tries again.
+ *   back, or the URL can't be used; only `connect()` tries again. `refused`: it does not take who
+ *   we say we are; `authenticate()` with another key or token tries again, and so does `connect()`.
  * @property {"websocket"|"sse"|null} transport what it is made over, while there is a connection
  * @property {number|null} retryAt when the next try is, in milliseconds since 1970 (`waiting`)
  * @property {number} attempt tries since the last stable connection
@@ -46,7 +47,15 @@
  */
 
 /**
+ * A key or a token; or a function that gives a fresh one each time it is called, or null where
+ * there is nobody to name.
+ *
+ * @typedef {string|(() => string|null|Promise<string|null>)} Token
+ */
+
+/**
  * @typedef {object} Options
+ * @property {Token} [token] who we are
  * @property {Object<string, string>} [since] where to start, per channel: what `positions` gave
  * @property {"auto"|"websocket"|"sse"} [transport] `auto`: server-sent events where WebSocket
  *   does not get through

@@ -1,3 +1,5 @@
+import { askTicket } from "./ticket.js";
+
 /**
  * How a client reaches the server: a *link* carries the messages of the native protocol as objects.
  *
@@ -23,22 +25,46 @@ export function isPermanent(code) {
   return PERMANENT.has(code) || (code >= 4500 && code <= 4999);
 }
 
+const NATIVE = "notifier.v1";
+const REFUSALS = new Set([401, 403]);
+
 /** A link over one WebSocket. */
 export class SocketLink {
   transport = "websocket";
   #socket;
 
   /**
-   * @param {{WebSocket: typeof WebSocket, url: string, protocols: string|string[]}} options
+   * @param {object} options
+   * @param {typeof WebSocket} options.WebSocket
+   * @param {typeof fetch} options.fetch
+   * @param {string} options.url
+   * @param {string|string[]} options.protocols
+   * @param {string|null} options.token to be shown
    * @param {Handlers} handlers
    */
-  constructor({ WebSocket, url, protocols }, handlers) {
-    const socket = new WebSocket(url, protocols);
+  constructor(options, handlers) {
+    const { WebSocket, url, protocols, token } = options;
+    const socket = new WebSocket(url, token ? withToken(protocols, token) : protocols);
     this.#socket = socket;
-    socket.onopen = () => handlers.opened();
+    let opened = false;
+    socket.onopen = () => {
+      opened = true;
+      handlers.opened();
+    };
     socket.onmessage = ({ data }) => handlers.heard(parse(data));
-    socket.onclose = ({ code, reason }) => handlers.lost(code, reason);
+    socket.onclose = ({ code, reason }) => {
+      if (opened || !token) handlers.lost(code, reason);
+      else this.#ask(options, () => handlers.lost(code, reason), handlers.lost);
+    };
     socket.onerror = () => {}; // a close event follows and says more
+  }
+
+  /** A browser does not tell why a handshake was refused; the token may be to blame. */
+  async #ask(options, otherwise, lost) {
+    const { error } = await askTicket(options);
+    if (this.#socket.onclose === null) return; // closed meanwhile
+    if (error && REFUSALS.has(Math.floor(error.code / 100))) lost(error.code, error.message, true);
+    else otherwise();
   }
 
   send(message) {
@@ -58,6 +84,12 @@ export class SocketLink {
       // A socket that can't be closed is one that is gone.
     }
   }
+}
+
+/** A browser fails a handshake that picks none of what it offers, and a token is never picked. */
+function withToken(protocols, token) {
+  const offered = [protocols].flat();
+  return [...(offered.length > 0 ? offered : [NATIVE]), `bearer.${token}`];
 }
 
 /** JSON, or null for what is none. */

@@ -202,8 +202,8 @@ export class World {
   }
 
   get fetch() {
-    return async (url, { method = "GET", body } = {}) => {
-      const request = { method, url: new URL(url), body: body && JSON.parse(body) };
+    return async (url, { method = "GET", headers = {}, body } = {}) => {
+      const request = { method, url: new URL(url), headers, body: body && JSON.parse(body) };
       this.requests.push(request);
       const { status, body: answer } = await this.answer(request);
       return { ok: status < 400, status, json: async () => structuredClone(answer) };
