@@ -1,5 +1,6 @@
 /** The page at `/`: listens to channels, shows what comes, and sends. */
 
+import { Access } from "./access.js";
 import { Attention } from "./attention.js";
 import { Channels } from "./channels.js";
 import { Composer } from "./composer.js";
@@ -13,9 +14,10 @@ import { Timeline } from "./timeline.js";
 const [asked] = new URLSearchParams(location.search).getAll("transport");
 const transport = ["websocket", "sse"].includes(asked) ? asked : "auto";
 const notifier = new Notifier(undefined, { transport });
+const access = new Access(notifier);
 const timeline = new Timeline();
 const attention = new Attention();
-const composer = new Composer(notifier);
+const composer = new Composer(notifier, access);
 new Status(notifier);
 notifier.on("gap", (gap) => timeline.gap(gap));
 
@@ -35,6 +37,7 @@ function offer(names) {
   const path = encodeURIComponent(channel).replaceAll("%3A", ":").replaceAll("%40", "@");
   byId("curl").textContent = `curl -d "Disk full on db1" ${short}notify/${path}`;
   composer.suggest(channel);
+  access.only(names);
 }
 
 byId("copy").addEventListener("click", async ({ target }) => {

@@ -2,6 +2,7 @@
 
 import { colourOf } from "./card.js";
 import { byId, make } from "./elements.js";
+import { isAboutCredential } from "./notifier/credential.js";
 import { isPattern, matches } from "./notifier/positions.js";
 
 const DEFAULT = "alerts";
@@ -80,8 +81,12 @@ export class Channels {
   }
 
   /** A channel that can't be had is given back to the box, to be mended. */
-  #refused({ channel, message, temporary }) {
+  #refused({ channel, code, message, temporary }) {
     if (channel === null) return;
+    if (isAboutCredential(code)) {
+      this.#mark(channel, "refused"); // it stays: access.js asks who the reader is
+      return;
+    }
     this.#problem(message.includes(channel) ? message : `${channel}: ${message}`);
     if (temporary || !this.#chips.has(channel)) return; // not one that a pattern would have brought
     this.#drop(channel);

@@ -1,18 +1,24 @@
 /** The box that sends. */
 
 import { byId, link, make } from "./elements.js";
+import { isAboutCredential } from "./notifier/credential.js";
 
 /** Which input to point at when the server names a field it refused. */
 const INPUTS = { actions: "url" };
 
 export class Composer {
   #notifier;
+  #access;
   #form = byId("send");
   #outcome = byId("send-outcome");
 
-  /** @param {import("./notifier.js").Notifier} notifier */
-  constructor(notifier) {
+  /**
+   * @param {import("./notifier.js").Notifier} notifier
+   * @param {import("./access.js").Access} access
+   */
+  constructor(notifier, access) {
     this.#notifier = notifier;
+    this.#access = access;
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
@@ -63,6 +69,7 @@ export class Composer {
     this.#tell("Sending…");
     try {
       const { position, subscribers } = await this.#notifier.publish(channel, notification);
+      this.#access.sent(channel);
       this.#clear();
       const listening = `${subscribers} ${subscribers === 1 ? "listener" : "listeners"}`;
       this.#tell(`Sent to ${channel} · ${listening}`, "good", position);
@@ -80,6 +87,10 @@ export class Composer {
       retry.addEventListener("click", () => this.#publish(channel, error.notification));
       this.#tell("No answer: it may or may not have been stored. ", "bad");
       this.#outcome.append(retry);
+      return;
+    }
+    if (isAboutCredential(error.code) && error.outcome === "refused") {
+      this.#tell(this.#access.refuse("send", channel), "bad");
       return;
     }
     const field = INPUTS[error.field] ?? error.field;

@@ -29,6 +29,7 @@ class Server:
             text=True,
         )
         self.log: list[str] = []
+        self.headers: dict[str, str] = {}  # with which it is published to
         self._listening = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -59,7 +60,7 @@ class Server:
         self._publish("PUT", f"/notify/{channel}", content, content_type)
 
     def _publish(self, method: str, path: str, body: bytes, content_type: str) -> None:
-        headers = {"Content-Type": content_type}
+        headers = {"Content-Type": content_type, **self.headers}
         request = urllib.request.Request(self.url + path, body, headers, method=method)
         with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             response.read()
