@@ -31,6 +31,7 @@ from notifier.client.answers import (
     Summary,
 )
 from notifier.client.client import Client
+from notifier.client.credential import Credential, Token
 from notifier.client.failures import (
     BadAnswer,
     ClientError,
@@ -71,6 +72,7 @@ __all__ = [
 def connect(
     url: str = "http://127.0.0.1:8888",
     *,
+    token: Token | None = None,
     headers: Mapping[str, str] | None = None,
     timeout: float = 30.0,
     retries: int = 4,
@@ -82,17 +84,21 @@ def connect(
     Nothing is sent before it is asked for something.
 
     :param url: http, https, ws or wss, and a path where the server has one.
-    :param headers: sent with every request, such as ``{"Authorization": "Bearer …"}``.
+    :param token: who this program is: a key or a token; or an async function that gives a fresh
+        one whenever it is called. It is sent as ``Authorization: Bearer``, and renewed in place
+        on the connections of subscriptions.
+    :param headers: sent with every request.
     :param timeout: seconds an answer may take.
     :param retries: how often a request is sent again when its connection broke or the server
         could not answer just now. A subscription comes back without end.
     :param max_delay: seconds that lie between two tries at most; they begin with less, and
         chance has a part in them.
     :param tls: instead of the usual trust in certificates.
-    :raises ValueError: if ``url`` is none of those.
+    :raises ValueError: if ``url`` is none of those, or ``token`` can be none.
     """
     requests = Requests(
         Address.parse(url),
+        credential=Credential(token),
         headers=headers or {},
         timeout=timeout,
         retries=retries,

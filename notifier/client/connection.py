@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,15 +16,20 @@ from tornado.websocket import (
     websocket_connect,
 )
 
+from notifier.client.credential import Credential, renew_in
 from notifier.client.failures import (
     UNREADABLE,
     BadAnswer,
+    ClientError,
     Dismissed,
     Unreachable,
     dismisses,
     refusal,
 )
 from notifier.client.requests import Requests, translated
+from notifier.errors import ExpiredCredential
+
+log = logging.getLogger("notifier.client")
 
 _PATIENCE = 1.5  # how many of the server's ping intervals may pass without a word
 _ANSWER_TIMEOUT = 10.0
@@ -33,6 +39,7 @@ _GRAIN = 0.05  # clocks round
 _MAX_HELD_BYTES = 1024 * 1024
 # The server bounds messages; this bounds what a server that doesn't can make us hold.
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+_RENEWAL = "renewal"  # the ref of what shows a fresh token
 
 
 class Connection:
@@ -42,13 +49,18 @@ class Connection:
     for a sign of life, and without one it is lost.
     """
 
-    def __init__(self, socket: WebSocketClientConnection, *, timeout: float) -> None:
+    def __init__(
+        self, socket: WebSocketClientConnection, requests: Requests, token: str | None
+    ) -> None:
         self._socket = socket
-        self._timeout = min(timeout, _ANSWER_TIMEOUT)
+        self._timeout = min(requests.timeout, _ANSWER_TIMEOUT)
+        self._credential = requests.credential
+        self._token = token
         self._stream = socket.stream
         self._waiting_since: float | None = None
         self._loop = asyncio.get_running_loop()
         self._watching: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
         self._silent = False
         self._ended = False
         self._held: deque[tuple[dict[str, Any], int]] = deque()
@@ -56,12 +68,13 @@ class Connection:
     @classmethod
     async def open(cls, requests: Requests) -> Connection:
         """:raises NotifierError: the server refuses; any :class:`ClientError`."""
+        handshake, token = await requests.handshake()
         opening = asyncio.ensure_future(
-            websocket_connect(requests.handshake(), max_message_size=_MAX_MESSAGE_BYTES)
+            websocket_connect(handshake, max_message_size=_MAX_MESSAGE_BYTES)
         )
         try:
             # Shielded: a handshake that is given up succeeds all the same, and is closed then.
-            return cls(await asyncio.shield(opening), timeout=requests.timeout)
+            made = cls(await asyncio.shield(opening), requests, token)
         except asyncio.CancelledError:
             opening.add_done_callback(_close_late)
             raise
@@ -69,9 +82,14 @@ class Connection:
             raise BadAnswer(f"{requests.address} speaks no WebSocket: {error}") from None
         except Exception as error:
             problem = translated(error, requests.address)
+            if isinstance(problem, ExpiredCredential):
+                requests.credential.drop(token)
             if problem is error:
                 raise
             raise problem from error
+        if requests.credential.is_renewable:
+            made._renewing = asyncio.create_task(made._renew(requests.credential))
+        return made
 
     async def ask(self, commands: Iterable[Mapping[str, Any]], *, until: str) -> None:
         """Send commands, and wait for the answer to the one with the ref ``until``.
@@ -107,6 +125,13 @@ class Connection:
         return self._held.popleft() if self._held else await self._next()
 
     async def _next(self) -> tuple[dict[str, Any], int]:
+        while True:
+            message, size = await self._read()
+            # A fresh token that is refused is no end: the one before is good for a while.
+            if message.get("ref") != _RENEWAL:
+                return message, size
+
+    async def _read(self) -> tuple[dict[str, Any], int]:
         self._waiting_since = self._loop.time()
         try:
             text = await self._socket.read_message()
@@ -139,8 +164,9 @@ class Connection:
 
     async def close(self) -> None:
         """Say farewell and be gone, whatever the server does."""
-        if self._watching is not None:
-            self._watching.cancel()
+        for task in (self._watching, self._renewing):
+            if task is not None:
+                task.cancel()
         self._socket.close(1000)
         try:
             async with asyncio.timeout(_FAREWELL):
@@ -153,6 +179,9 @@ class Connection:
 
     def _lost(self) -> Exception:
         code, reason = self._socket.close_code, self._socket.close_reason or ""
+        if code == ExpiredCredential.close_code:
+            self._credential.drop(self._token)
+            return ExpiredCredential(reason or "The time of this key or token is over.")
         if dismisses(code):
             return Dismissed(code or 0, reason)
         if self._silent:
@@ -160,6 +189,22 @@ class Connection:
         if code is None:
             return Unreachable("the connection was lost")
         return Unreachable(f"the server closed the connection: {reason or 'no reason'} ({code})")
+
+    async def _renew(self, credential: Credential) -> None:
+        """Show a fresh token before the one there is is over, as long as it says when."""
+        while (left := credential.left()) is not None and left > 0:
+            await asyncio.sleep(renew_in(left))
+            try:
+                self._token = await credential.fresh()
+            except (Unreachable, ValueError) as error:
+                # Asked again while there is time. When there is none the connection ends, and
+                # what keeps the next one from being made is told.
+                log.warning("no fresh token: %s", error)
+                continue
+            try:
+                await self.send({"type": "authenticate", "token": self._token, "ref": _RENEWAL})
+            except (ClientError, ExpiredCredential):
+                return  # whoever receives hears of it
 
     async def _watch(self, limit: float) -> None:
         """End a connection on which the server has fallen silent."""

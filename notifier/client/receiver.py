@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +20,7 @@ from notifier.client.failures import (
 from notifier.client.notification import Change
 from notifier.client.reader import ATTACHED, LEAVE, Entry, Reader
 from notifier.client.requests import Requests
+from notifier.errors import ExpiredCredential
 
 _FIRST_DELAY = 1.0
 _STABLE_AFTER = 5.0  # a connection that lives this long takes the back-off to its start
@@ -45,6 +47,7 @@ class Receiver:
     async def _persist(self) -> None:
         backoff = Backoff(_FIRST_DELAY, self._requests.max_delay)
         loop = asyncio.get_running_loop()
+        renewed = -math.inf
         while True:
             opened = None
             try:
@@ -52,14 +55,23 @@ class Receiver:
                 opened = loop.time()
                 await self._follow(connection)
             except Exception as problem:
-                if not self._reconnect or not is_temporary(problem):
+                if not self._reconnect or not self._may_pass(problem):
                     raise
                 if opened is not None and loop.time() - opened >= _STABLE_AFTER:
                     backoff.reset()
                 wait = backoff.next(retry_after(problem))
+                if isinstance(problem, ExpiredCredential):
+                    # At once, but where fresh ones are over as well.
+                    if loop.time() - renewed >= _FIRST_DELAY:
+                        wait = 0.0
+                    renewed = loop.time()
                 change = Change("waiting", str(problem), wait)
             await self._buffer.put(Entry(change), 0)
             await asyncio.sleep(wait)
+
+    def _may_pass(self, problem: Exception) -> bool:
+        renewable = self._requests.credential.is_renewable
+        return is_temporary(problem) or (renewable and isinstance(problem, ExpiredCredential))
 
     async def _connect(self) -> Connection:
         """A connection on which all is subscribed, from where we are."""
@@ -88,7 +100,7 @@ class Receiver:
                 try:
                     message, size = await connection.receive()
                 except Exception as problem:
-                    if successor is None or not is_temporary(problem):
+                    if successor is None or not self._may_pass(problem):
                         raise
                     if not successor.done():
                         await self._buffer.put(Entry(Change("waiting", str(problem))), 0)
@@ -124,7 +136,7 @@ class Receiver:
                 connection = await self._connect()
                 break
             except Exception as problem:
-                if not is_temporary(problem):
+                if not self._may_pass(problem):
                     raise
             await asyncio.sleep(backoff.next())
         with suppress(Unreachable):

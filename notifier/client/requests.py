@@ -17,6 +17,7 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from notifier import __version__
 from notifier.client.address import Address
 from notifier.client.backoff import Backoff
+from notifier.client.credential import Credential
 from notifier.client.failures import (
     UNREADABLE,
     BadAnswer,
@@ -25,6 +26,7 @@ from notifier.client.failures import (
     refusal,
     retry_after,
 )
+from notifier.errors import ExpiredCredential
 
 _FIRST_DELAY = 0.25
 _CONNECT_TIMEOUT = 10.0
@@ -60,6 +62,7 @@ class Requests:
         self,
         address: Address,
         *,
+        credential: Credential,
         headers: Mapping[str, str],
         timeout: float,
         retries: int,
@@ -67,6 +70,7 @@ class Requests:
         tls: ssl.SSLContext | None,
     ) -> None:
         self.address = address
+        self.credential = credential
         self.timeout = timeout
         self.max_delay = max_delay
         self._headers = dict(headers)
@@ -100,9 +104,17 @@ class Requests:
         request.body = body
         return await self._persist(request)
 
-    def handshake(self) -> HTTPRequest:
-        """The request that opens a WebSocket."""
-        return self._request(self.address.socket, "GET")
+    async def handshake(self) -> tuple[HTTPRequest, str | None]:
+        """The request that opens a WebSocket, and the token that it shows."""
+        request = self._request(self.address.socket, "GET")
+        return request, await self._sign(request)
+
+    async def _sign(self, request: HTTPRequest) -> str | None:
+        """Say who we are."""
+        token = await self.credential.get()
+        if token is not None:
+            request.headers["Authorization"] = f"Bearer {token}"
+        return token
 
     def _request(
         self, url: str, method: str, headers: Mapping[str, str] | None = None
@@ -120,13 +132,21 @@ class Requests:
 
     async def _persist(self, request: HTTPRequest) -> Answer:
         backoff = Backoff(_FIRST_DELAY, self.max_delay)
+        renewed = not self.credential.is_renewable
         while True:
+            token = None
             try:
+                token = await self._sign(request)
                 return await self._once(request)
             except _InPart as part:
                 if backoff.tries >= self._retries:
                     return part.answer
                 wait = backoff.next(part.retry_after)
+            except ExpiredCredential:
+                if renewed:
+                    raise
+                renewed, wait = True, 0.0
+                self.credential.drop(token)
             except Exception as problem:
                 if backoff.tries >= self._retries or not is_temporary(problem):
                     raise
