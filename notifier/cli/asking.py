@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from notifier.cli.terminal import Exit, fail
+from notifier.cli.whoami import advice, credential, with_key
 from notifier.errors import NotifierError
 from notifier.logs import escape
 
@@ -30,7 +31,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def with_url(function: F) -> F:
-    """Give a command ``--url``, and ``--ca-file``, which is heeded by :func:`trust`."""
+    """Give a command ``--url``; ``--ca-file``, which is heeded by :func:`trust`; and
+    ``--key-file``."""
+    function = with_key(function)
     function = click.option(
         "--ca-file",
         metavar="FILE",
@@ -80,7 +83,7 @@ def ask(url: str, work: Callable[[Client], Coroutine[Any, Any, None]], **options
     # What it warns of, we tell in our own words.
     logging.getLogger("tornado.general").setLevel(logging.CRITICAL)
     try:
-        client = notifier.client.connect(url, tls=trust(), **options)
+        client = notifier.client.connect(url, token=credential(), tls=trust(), **options)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None
 
@@ -135,5 +138,5 @@ def refusal_details(error: dict[str, Any]) -> list[str]:
         facts.append(f"field {error['field']}")
     if error.get("temporary"):
         facts.append("temporary: the same may work later")
-    details = [", ".join(facts), str(error.get("docs", ""))]
+    details = [", ".join(facts), str(error.get("docs", "")), *advice(error.get("code"), error)]
     return [escape(detail) for detail in details if detail]

@@ -15,6 +15,7 @@ from rich.table import Table
 from notifier.cli.asking import DEFAULT_URL, EXIT_CODES, trust, with_url
 from notifier.cli.command import Command
 from notifier.cli.terminal import Exit, fail, say, say_table
+from notifier.cli.whoami import advice, credential
 from notifier.logs import escape
 
 _PUBLISHERS = 8
@@ -32,7 +33,8 @@ _BATCH = 200
     ],
     notes="It is this process that opens the sockets and publishes, so what it tells is what both "
     "can do together; when it was busy itself, the server can do more. The channel is a new one, "
-    "and its history is deleted at the end. `make bench`, in a checkout, compares with other "
+    "and its history is deleted at the end. A key for it needs the scopes publish and subscribe on "
+    "bench:*, and admin to delete that history. `make bench`, in a checkout, compares with other "
     "servers and measures CPU time. " + EXIT_CODES,
 )
 @click.option(
@@ -88,7 +90,10 @@ def command(sockets: int, seconds: float, rate: float, size: int, url: str, as_j
     found: dict[str, Any] = {"url": str(address), "sockets": sockets, "bytes": size}
     channel = f"bench:{secrets.token_hex(8)}"
     try:
-        with progress, Load(address, channel, size=size, tls=trust()) as load:
+        with (
+            progress,
+            Load(address, channel, size=size, key=credential(), tls=trust()) as load,
+        ):
 
             def part(name: str, total: float) -> Any:
                 task = progress.add_task(name, total=total)
@@ -107,7 +112,8 @@ def command(sockets: int, seconds: float, rate: float, size: int, url: str, as_j
                 seconds, connections=2, batch=_BATCH, advance=part("publishing", seconds)
             )
     except Refused as error:
-        raise fail(Exit.REFUSED, escape(str(error))) from None
+        details = [escape(line) for line in advice(error.code, {}) if line]
+        raise fail(Exit.REFUSED, escape(str(error)), details) from None
     except OSError as error:
         hint = ["Is it running?  notifier serve"] if url == DEFAULT_URL else []
         where = escape(urlsplit(str(address)).netloc)

@@ -34,7 +34,14 @@ Advance = Callable[[float], None]
 
 
 class Refused(Exception):
-    """The server answered, but not as it should."""
+    """The server answered, but not as it should.
+
+    :ivar code: the number of its refusal, if it told one.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class _Stream:
@@ -123,7 +130,7 @@ class _Reader(_Connection):
         path = f"{load.path}/ws?channel={quote(load.channel, safe='')}"
         upgrade = f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}"
         request = f"GET {path} HTTP/1.1\r\nHost: {load.host}\r\nConnection: Upgrade\r\n{upgrade}"
-        self.socket.sendall(request.encode() + b"\r\n\r\n")
+        self.socket.sendall(f"{request}\r\n{load.authorization}\r\n".encode())
 
     def on_data(self, data: bytes) -> None:
         if not self.ready:
@@ -138,7 +145,8 @@ class _Reader(_Connection):
             if not end:
                 return data
             if not head.startswith(b"HTTP/1.1 101"):
-                raise Refused(f"a WebSocket was answered with {head[9:80].splitlines()[0]!r}")
+                line = head[9:80].splitlines()[0].decode(errors="replace")
+                raise _refusal(data_after) or Refused(f"a WebSocket was answered with {line!r}")
             data = data_after
         while (frame := frame_at(data, 0)) is not None:
             message, data = data[: frame[1]], data[frame[1] :]
@@ -146,6 +154,8 @@ class _Reader(_Connection):
                 self.ready = True
                 self.load.waiting -= 1
                 break
+            if (refusal := _refusal(message)) is not None:
+                raise refusal
         return data
 
     def _compare(self, data: bytes) -> bytes:
@@ -229,7 +239,7 @@ class _Publisher(_Connection):
             path = f"/notify/{quote(load.channel, safe='')}"
         request = (
             f"POST {load.path}{path} HTTP/1.1\r\nHost: {load.host}\r\nContent-Type: {kind}\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
+            f"Content-Length: {len(body)}\r\n{load.authorization}\r\n"
         )
         self.busy = True
         self.socket.settimeout(_CONNECTING_SECONDS)
@@ -249,7 +259,8 @@ class _Publisher(_Connection):
             self.rest = data
             return
         if not head.startswith(b"HTTP/1.1 2"):
-            raise Refused(f"a notification was answered with {head[9:80].splitlines()[0].decode()}")
+            line = head[9:80].splitlines()[0].decode(errors="replace")
+            raise _refusal(body) or Refused(f"a notification was answered with {line}")
         self.rest = b""
         self.busy = False
         self.load.on_answer(self)
@@ -262,9 +273,16 @@ class Load:
     """
 
     def __init__(
-        self, address: Address, channel: str, *, size: int, tls: ssl.SSLContext | None = None
+        self,
+        address: Address,
+        channel: str,
+        *,
+        size: int,
+        key: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         parts = urlsplit(address.page())
+        self.authorization = "" if key is None else f"Authorization: Bearer {key}\r\n"
         self.channel = channel
         self.size = size
         self.host = parts.netloc.rpartition("@")[2]
@@ -403,9 +421,20 @@ class Load:
         made = self.open_socket()
         with made:
             made.settimeout(_CONNECTING_SECONDS)
-            request = f"DELETE {path} HTTP/1.1\r\nHost: {self.host}\r\nConnection: close\r\n\r\n"
+            request = f"DELETE {path} HTTP/1.1\r\nHost: {self.host}\r\nConnection: close\r\n"
+            request += f"{self.authorization}\r\n"
             made.sendall(request.encode())
             made.recv(_CHUNK)
+
+
+def _refusal(text: bytes) -> Refused | None:
+    """The server's own, in a body or in a message on a WebSocket."""
+    try:
+        told = json.loads(text[text.index(b'{"') :])  # a frame's length may look like a brace
+        error = told.get("error", told)
+        return Refused(str(error["message"]), int(error["code"]))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _quantiles(values: list[float]) -> dict[str, Any]:

@@ -31,10 +31,17 @@ class Answer:
 
 
 def post_json(
-    url: str, path: str, *, body: object, timeout: float, tls: ssl.SSLContext | None = None
+    url: str,
+    path: str,
+    *,
+    body: object,
+    timeout: float,
+    key: str | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Answer:
     """Post ``body`` to ``path`` below ``url``, which may have a path of its own.
 
+    :param key: who asks: an API key or a token.
     :param tls: instead of the usual trust in certificates.
     :raises ValueError: if ``url`` is none.
     :raises Unreachable: if no whole answer came.
@@ -46,12 +53,15 @@ def post_json(
         if parts.scheme == "https"
         else HTTPConnection(host, port, timeout=timeout)
     )
+    headers = {"Content-Type": "application/json", "User-Agent": "notifier"}
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
     try:
         connection.request(
             "POST",
             parts.path.rstrip("/") + path,
             body=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", "User-Agent": "notifier"},
+            headers=headers,
         )
         response = connection.getresponse()
         text = response.read().decode("utf-8", "replace")

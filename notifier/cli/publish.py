@@ -14,6 +14,7 @@ from notifier.cli.asking import DEFAULT_URL, refusal_details, trust, with_url
 from notifier.cli.command import Command
 from notifier.cli.post import Answer, Unreachable, post_json
 from notifier.cli.terminal import Exit, fail, say
+from notifier.cli.whoami import credential
 from notifier.logs import escape
 
 PRIORITIES = ("1", "2", "3", "4", "5", "min", "low", "default", "high", "max", "urgent")
@@ -111,7 +112,9 @@ def command(
         )
 
     try:
-        answer = post_json(url, "/notify", body=body, timeout=timeout, tls=trust())
+        answer = post_json(
+            url, "/notify", body=body, timeout=timeout, key=credential(), tls=trust()
+        )
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None
     except Unreachable as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tests.browser.serving import PATIENCE, Server
 class _Blank(BaseHTTPRequestHandler):
     """A page without a policy of its own."""
 
-    def do_GET(self) -> None:  # noqa: N802 -- the name is the base class's
+    def do_GET(self) -> None:
         body = b"<!doctype html><title>another site</title>"
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
@@ -89,8 +89,9 @@ ATTEMPTS = {
       } catch (error) { return error.name; }
     }""",
     "publish": """async (url) => {
+      const request = {method: "POST", body: "by another site"};
       try {
-        const answer = await fetch(url + "/notify/alerts", {method: "POST", body: "by another site"});
+        const answer = await fetch(url + "/notify/alerts", request);
         return answer.ok ? "came" : answer.status;
       } catch (error) { return error.name; }
     }""",
@@ -155,7 +156,7 @@ def messages(server: Server) -> list[str]:
 
 
 def attempt(page: Page, what: str, server: Server) -> Any:
-    hung = f"new Promise((resolve) => setTimeout(resolve, 8000, 'hung'))"
+    hung = "new Promise((resolve) => setTimeout(resolve, 20_000, 'hung'))"
     return page.evaluate(f"(url) => Promise.race([({ATTEMPTS[what]})(url), {hung}])", server.url)
 
 
