@@ -407,8 +407,14 @@ class Node:
         return self.connections.sweep()
 
     def _introduce(self, sink: Sink) -> Member:
+        connection = self.connections[sink]
         return Member(
-            self.connections[sink].id, sink.traffic.transport, self.now_ms(), self._fleet.id
+            connection.id,
+            sink.traffic.transport,
+            self.now_ms(),
+            self._fleet.id,
+            user=connection.identity.user,
+            info=connection.identity.info,
         )
 
     def _page_at_hand(self, subscription: Subscription) -> None:

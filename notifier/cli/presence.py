@@ -44,7 +44,8 @@ def command(channel: str, as_json: bool, url: str) -> None:
         say((escape(presence.channel), "bold"), f": {count} subscriber{'' if count == 1 else 's'}")
         for member in presence.members or ():
             how = f"  {escape(member.transport)} since {moment(member.since)}"
-            say(f"  {escape(member.connection)}", (how, "dim"))
+            user = "" if member.user is None else f"  {escape(member.user)}"
+            say(f"  {escape(member.connection)}{user}", (how, "dim"))
         if presence.members is None:
             complain(("who they are is not shown here", "dim"))
 

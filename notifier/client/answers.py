@@ -128,17 +128,28 @@ class Member:
     :param transport: ``websocket``, ``events``, ``stream`` or ``raw``.
     :param since: when it began to.
     :param node: the id of the node it is connected to.
+    :param user: whom its token spoke for when it joined; ``None`` without one.
+    :param info: what that token told for those who see presence: any JSON.
     """
 
     connection: str
     transport: str
     since: datetime
     node: str
+    user: str | None = None
+    info: Any = None
 
     @classmethod
     def of(cls, answer: Mapping[str, Any]) -> Member:
         since = datetime.fromisoformat(answer["since"])
-        return cls(answer["connection"], answer["transport"], since, answer["node"])
+        return cls(
+            connection=answer["connection"],
+            transport=answer["transport"],
+            since=since,
+            node=answer["node"],
+            user=answer.get("user"),
+            info=answer.get("info"),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from notifier.connectionstate import ConnectionPage, ConnectionState
 from notifier.errors import NotifierError
@@ -245,13 +245,18 @@ def _members(members: Members) -> dict[str, Any]:
     }
 
 
-def _member(member: Member) -> dict[str, str]:
-    return {
+def _member(member: Member) -> dict[str, Any]:
+    told = {
         "connection": member.connection,
         "transport": member.transport,
         "since": format_instant(member.since_ms),
         "node": member.node,
     }
+    if member.user is not None:
+        told["user"] = member.user
+    if member.info is not None:
+        told["info"] = from_json(member.info)
+    return told
 
 
 def _overview(overview: ChannelOverview) -> dict[str, Any]:

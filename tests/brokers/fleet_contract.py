@@ -40,6 +40,14 @@ ALL = Pattern.parse("*")
 LATER = 4102444800.0
 
 
+def _member(name: str, node: str) -> Member:
+    """One whose name begins with @ has a token."""
+    if not name.startswith("@"):
+        return Member(name, "websocket", 1000, node)
+    info = '{"team":"équipe","of":[1,null]}'.encode()
+    return Member(name, "websocket", 1000, node, user=f"user {name}", info=info)
+
+
 class MakeFleets(Protocol):
     """So many nodes of one service with nothing in it, none opened yet."""
 
@@ -71,7 +79,7 @@ class FakeCrew:
 
     def join(self, channel: str, *names: str, count: int | None = None) -> Attendance:
         """So these follow the channel now, and nobody else."""
-        members = [Member(name, "websocket", 1000, self.fleet.id) for name in names]
+        members = [_member(name, self.fleet.id) for name in names]
         self.here[channel] = Attendance(
             len(names) if count is None else count, members if count is None else None
         )
@@ -226,8 +234,8 @@ class FleetContract(LoneContract):
 
     async def test_who_follows_a_channel_is_known_on_the_others(self) -> None:
         async with self.crews(3) as (one, two, three):
-            here = one.join("a", "x", "y")
-            there = two.join("a", "z")
+            here = one.join("a", "x", "@y")
+            there = two.join("a", "@z")
             many = two.join("dark:a", count=7)
             for crew, a, dark in (
                 (three, {one.fleet.id: here, two.fleet.id: there}, {two.fleet.id: many}),
@@ -247,7 +255,7 @@ class FleetContract(LoneContract):
             two.join("a", "z")
             two.fleet.gather("a")
             await two.hears(("gathered", "a", {one.fleet.id: first}))
-            second = one.join("a", "x", "y")
+            second = one.join("a", "x", "@y")
             await two.hears(("attended", "a", one.fleet.id, second))
             one.leave("a")
             await two.hears(("attended", "a", one.fleet.id, None))

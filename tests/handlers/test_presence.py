@@ -6,14 +6,17 @@ import asyncio
 import json
 import re
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
 
+from notifier.auth.issuing import make_token, signing_secret
 from notifier.config import NamespaceSettings
 from notifier.server import Server
+from tests.auth.signing import SECRET
 from tests.frames import TEXT
 from tests.handlers.serving import (
     HANDSHAKE,
@@ -403,3 +406,30 @@ async def test_a_watcher_that_does_not_read_is_cut_off_and_the_others_hear_all()
             assert len(present) == event["count"]
         left = [e["member"]["transport"] for e in events if e["event"] == "leave"]
         assert (left.count("websocket"), left.count("stream")) == (rounds, 1)
+
+
+async def test_members_are_told_with_who_their_tokens_are_of() -> None:
+    info = {"name": "Zoë", "teams": ["db", None]}
+    granted = {"channels": ["a"], "exp": time.time() + 600}
+    signing = signing_secret(SECRET)
+    shown = make_token({"sub": "42", "info": info, **granted}, signing)
+    plain = make_token({"sub": "43", **granted}, signing)
+    public = {"who_may_subscribe": "public", "who_may_see_presence": "public"}
+    async with serving(presence=True, token_secret=SECRET, **public) as server:
+        async with raw_socket(server.port, "/ws?channel=a&presence=1") as watcher:
+            await joined(watcher)
+            (nobody,) = (await watcher.message())["members"]
+            assert not nobody.keys() & {"user", "info"}
+            async with raw_socket(server.port, "/ws") as socket:
+                await socket.ask({"type": "authenticate", "token": shown})
+                await socket.ask({"type": "subscribe", "channel": "a"})
+                member = (await watcher.message())["member"]
+                assert (member["user"], member["info"]) == ("42", info)
+                await socket.ask({"type": "unsubscribe", "channel": "a"})
+                assert (await watcher.message())["member"] == member
+                await socket.ask({"type": "authenticate", "token": plain})
+                await socket.ask({"type": "subscribe", "channel": "a"})
+                member = (await watcher.message())["member"]
+                assert member["user"] == "43" and "info" not in member
+                answer = await request(server.port, "GET", "/channels/a/presence")
+                assert json.loads(answer.body)["members"] == [nobody, member]
