@@ -18,11 +18,16 @@ PUBLIC = '{"open": {"who_may_subscribe": "public", "who_may_publish": "public"}}
 
 
 class Guarded(Server):
-    """Everybody may use `open:…`; the rest needs a grant. It publishes with a key of its own."""
+    """Everybody may use `open:…`; the rest needs a grant. It publishes with a key of its own.
+
+    :ivar key: may do everything.
+    :ivar reader: may listen to `alerts`.
+    """
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.file = KeyFile(folder / "keys.toml")
         self.key = self.new_key("test", "*")
+        self.reader = self.new_key("reader", "alerts", scopes=(Scope.SUBSCRIBE,))
         given = ("--keys-file", str(self.file.path), "--token-secret", SECRET)
         super().__init__(*given, "--namespaces", PUBLIC, *arguments)
         self.headers = {"Authorization": f"Bearer {self.key}"}

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from notifier.auth.scopes import Scope
 from tests.browser.blocking import BlockingProxy
 from tests.browser.guarding import Guarded, token
 from tests.browser.test_page import wait_for_card, wait_for_state
@@ -90,9 +89,7 @@ def test_page_asks_when_what_is_sent_is_refused(guarded: Guarded, context: Brows
     refusal = "To send to alerts you need a key or a token."
     expect(page.locator("#send-outcome")).to_have_text(refusal)
     expect(page.locator("#access-why")).to_have_text(refusal)
-    reader = guarded.new_key("reader", "alerts", scopes=(Scope.SUBSCRIBE,))
-    page.wait_for_timeout(1_500)  # until the server has seen the file
-    give(page, reader)
+    give(page, guarded.reader)
     expect(page.locator("#access-who")).to_have_text("Your key is in use")
     wait_for_state(page, "open")
     page.get_by_role("button", name="Send", exact=True).click()
