@@ -6,6 +6,7 @@ import base64
 
 from tornado.httputil import HTTPServerRequest, parse_cookie
 
+from notifier.auth.tickets import looks_like_ticket
 from notifier.errors import BadCredential
 
 # A WebSocket in a browser has no headers to set, but it offers subprotocols.
@@ -43,7 +44,11 @@ def credential_of(request: HTTPServerRequest, *, cookie: str = "") -> str | None
         if (name := name.strip()).startswith(SUBPROTOCOL):
             return _checked(name.removeprefix(SUBPROTOCOL))
     if TICKET in request.query_arguments:
-        return _checked(request.query_arguments[TICKET][-1].decode(errors="replace"))
+        ticket = request.query_arguments[TICKET][-1].decode(errors="replace")
+        if not looks_like_ticket(ticket):
+            # URLs are logged and kept: what is good for longer must not stand in one.
+            raise BadCredential("ticket= in a URL takes a ticket (POST /ticket) and nothing else.")
+        return ticket
     return _from_cookie(headers.get("Cookie"), cookie) if cookie else None
 
 

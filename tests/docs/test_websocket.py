@@ -120,9 +120,6 @@ async def test_every_example_of_a_command_is_taken() -> None:
                 claims = {"sub": "42", "channels": ["*"], "exp": time.time() + 600}
                 example["token"] = make_token(claims, signing_secret(SECRET))
             answer = await socket.ask(example)
-            if kind == "authenticate":
-                assert answer["code"] == 40101  # it is understood, and of nobody here
-                continue
             assert answer["type"] in ("subscribed", "reply"), answer
 
 

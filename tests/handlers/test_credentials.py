@@ -198,6 +198,13 @@ async def test_a_ticket_is_good_once(guarded: Guarded) -> None:
     assert (await request(guarded.port, "GET", path)).code == 40101
 
 
+@pytest.mark.parametrize("what", ["key", "token", "rubbish"])
+async def test_nothing_but_a_ticket_is_taken_in_a_url(guarded: Guarded, what: str) -> None:
+    shown = {"key": guarded.key, "token": token(), "rubbish": "ticket_x"}[what]
+    answer = await request(guarded.port, "GET", f"/stream?channel=alerts&poll=1&ticket={shown}")
+    assert (answer.status, answer.code) == (401, 40101)
+
+
 async def test_a_connection_ends_with_its_token(guarded: Guarded) -> None:
     soon = {"Authorization": f"Bearer {token(exp=time.time() + 1.5)}"}
     async with raw_socket(guarded.port, "/ws?channel=alerts", soon) as socket:
