@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -78,8 +79,11 @@ def main(
         seed=seed,
         pin=not no_pin,
     )
+    # Servers that were begun end with us, also where it is not Ctrl-C that ends us.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     result = run(scenarios, plan, console)
-    console.print(targets_table(result.outcomes))
+    if plan.is_full:
+        console.print(targets_table(result.outcomes))
     page = result.save(results)
     console.print(f"[green]✓[/green] written to {page} and {page.with_suffix('.json').name}")
     if "paced" in result.outcomes and not quick:

@@ -34,6 +34,11 @@ class Plan:
     quick: bool = False
     cores: tuple[int, ...] = field(default_factory=lambda: tuple(sorted(os.sched_getaffinity(0))))
 
+    @property
+    def is_full(self) -> bool:
+        """Of the size that the targets are about."""
+        return self.size >= 1
+
     def sockets(self, full: int, *, least: int = 50) -> int:
         """So many in the full measurement."""
         return max(least, round(full * self.size))

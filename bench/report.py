@@ -85,13 +85,10 @@ class Result:
             + ("one core of its own." if plan.server_cores else "all cores, with the load.")
             + " Medians, with the interval that holds the median with 95 % (bootstrap). A ratio is"
             " ours to theirs in the same round.",
-            "",
-            "## Targets",
-            "",
-            "| | target | reached | |",
-            "|---|---|---|---|",
         ]
-        for target in TARGETS:
+        if plan.is_full:
+            lines += ["", "## Targets", "", "| | target | reached | |", "|---|---|---|---|"]
+        for target in TARGETS if plan.is_full else ():
             reached = target.reached(self.outcomes)
             if reached is not None:
                 mark = "✓" if target.met(reached) else "✗"

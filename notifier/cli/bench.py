@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import signal
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -114,6 +115,8 @@ def command(sockets: int, seconds: float, rate: float, size: int, url: str, as_j
     except Refused as error:
         details = [escape(line) for line in advice(error.code, {}) if line]
         raise fail(Exit.REFUSED, escape(str(error)), details) from None
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(128 + signal.SIGINT) from None
     except OSError as error:
         hint = ["Is it running?  notifier serve"] if url == DEFAULT_URL else []
         where = escape(urlsplit(str(address)).netloc)

@@ -7,6 +7,7 @@ get is compared with it, byte for byte.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -316,6 +317,9 @@ class Load:
             key.data.close()
         if error is None:
             self._delete()
+        elif isinstance(error, KeyboardInterrupt):
+            with contextlib.suppress(OSError):
+                self._delete()
         self.selector.close()
 
     def open_socket(self) -> socket.socket:

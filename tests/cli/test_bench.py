@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -11,8 +14,10 @@ from notifier.cli.load import Load, Refused
 from notifier.client.address import Address
 from tests.bench.crooked import Fault, InPieces, crooked, honest
 from tests.cli.conftest import Run
-from tests.cli.served import Service
+from tests.cli.served import Service, Start, start, wait_until
 from tests.processes import server_process
+
+__all__ = ["start"]  # a fixture
 
 SOCKETS = 5
 WELCOME = server_frame(b'{"type":"welcome"}') + server_frame(b'{"type":"subscribed"}')
@@ -42,6 +47,21 @@ def test_it_measures_a_server_and_leaves_nothing_there(notifier: Run, service: S
     assert (done.returncode, done.stderr) == (0, "")
     assert "10 sockets connected" in done.stdout
     assert "flat-out" in done.stdout
+
+
+def test_it_leaves_nothing_there_when_it_is_stopped(service: Service, start: Start) -> None:
+    """Ctrl-C, while it publishes."""
+    with start("bench", "--sockets", "5", "--seconds", "60", "--url", service.url) as running:
+        wait_until(lambda: bool(listed(service)))
+        assert running.stop(signal.SIGINT) == 130
+    assert listed(service) == []
+
+
+def listed(service: Service) -> list[dict[str, Any]]:
+    """Channels of benchmarks that were published to."""
+    with urlopen(f"{service.url}/channels?pattern=bench:*", timeout=20) as answer:
+        found: list[dict[str, Any]] = json.load(answer)["channels"]
+    return [channel for channel in found if channel["publications"]]
 
 
 def test_no_server_is_told_of(notifier: Run) -> None:
