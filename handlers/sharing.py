@@ -12,7 +12,8 @@ class Sharing(OutputTransform):
     """The door lets such a page ask; without these headers its browser keeps the answer from it.
 
     Errors are shared too, and streams, so this looks at every answer that is on its way out. No
-    credentials are: a browser has none for us. Where no site is allowed, there is none of this.
+    cookies are: a page of another site shows its own token. Where no site is allowed, there is none
+    of this.
     """
 
     def __init__(self, request: HTTPServerRequest, *, allowed: tuple[str, ...]) -> None:
