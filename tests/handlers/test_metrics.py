@@ -629,5 +629,5 @@ async def test_keys_that_can_not_be_fetched_are_told() -> None:
             header = base64.urlsafe_b64encode(b'{"alg":"ES256"}').decode().rstrip("=")
             shown = {"Authorization": f"Bearer {header}.e30.e30"}
             answer = await request(server.port, "GET", "/channels/a", headers=shown)
-            assert answer.code == 40101
+            assert answer.code == 50306
             assert server.node.state().keys_trouble
