@@ -14,14 +14,16 @@ from tornado.routing import URLSpec
 from tornado.web import Application, OutputTransform, RequestHandler, url
 
 from handlers import door
-from handlers.arrival import Arrival, Patience, Whole, comes_whole
+from handlers.arrival import Arrival
 from handlers.auditing import log_answer
 from handlers.base import Handler, NotAllowed, NotFound
 from handlers.forwarded import Proxies
+from handlers.patience import Patience
 from handlers.policy import Policy
 from handlers.routes import routes
 from handlers.sharing import Sharing
 from handlers.strict import StrictTransport
+from handlers.whole import Whole, comes_whole
 from notifier.node import Node
 
 

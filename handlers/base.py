@@ -39,7 +39,7 @@ class Handler(RequestHandler):
     facts: Mapping[str, object] = MappingProxyType({})
     refusal_code: int | None = None
 
-    # It seldom waits, and never under a timeout: it needs no task before it does (arrival.py).
+    # It seldom waits, and never under a timeout: it needs no task before it does (whole.py).
     prompt = False
 
     def initialize(self, node: Node, policy: Policy) -> None:

@@ -223,7 +223,7 @@ def test_the_application_makes_handlers_where_we_look_on() -> None:
 
 
 def test_connections_tell_the_application_of_requests() -> None:
-    """``arrival.py`` counts their time from it."""
+    """``patience.py`` counts their time from it."""
     assert "self.request_callback.start_request(server_conn, request_conn)" in inspect.getsource(
         HTTPServer.start_request
     ), f"{CHANGED}HTTPServer.start_request"
@@ -239,7 +239,7 @@ def test_connections_tell_the_application_of_requests() -> None:
 
 
 def test_a_handler_begins_when_its_body_is_there() -> None:
-    """``arrival.py`` does what ``_HandlerDelegate`` does, at another time."""
+    """``whole.py`` does what ``_HandlerDelegate`` does, at another time."""
     assert parameters(RequestHandler._execute) == ["self", "transforms", "args", "kwargs"]
     execute = inspect.getsource(RequestHandler._execute)
     assert "await self.request._body_future" in execute, f"{CHANGED}the body"
