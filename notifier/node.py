@@ -6,9 +6,8 @@ Handlers talk to a node and to nothing below it.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import MappingProxyType
 
 from notifier.administration import Administration
@@ -28,6 +27,7 @@ from notifier.directory import Directory
 from notifier.errors import ExpiredCredential, NotifierError
 from notifier.history import MAX_LIMIT, History, checked_limit
 from notifier.hub import Hub
+from notifier.ids import new_ids
 from notifier.limits import Pace, Rate
 from notifier.listener import Joined, Listener
 from notifier.members import Member
@@ -42,18 +42,6 @@ from notifier.subscription import Subscription
 from notifier.subscriptions import Subscriptions
 from notifier.value import value
 from notifier.wire.resume import After, Since, Starts, starts
-
-
-def new_ids() -> Iterator[str]:
-    """Ids nobody else has: 16 letters, digits, ``-`` and ``_``; 96 random bits.
-
-    The kernel is asked for some hundred at a time: alone, each would cost five times as much. It is
-    asked when the first is, so a fork before that shares none.
-    """
-    while True:
-        text = secrets.token_urlsafe(12 * 256)
-        for start in range(0, len(text), 16):
-            yield text[start : start + 16]
 
 
 def wall_clock_ms() -> int:

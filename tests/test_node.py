@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +15,6 @@ from notifier.errors import (
     NotSubscribed,
     TooManySubscriptions,
 )
-from notifier.node import new_ids
 from notifier.wire.resume import All, Latest
 from tests.nodebench import Bench
 
@@ -26,13 +24,6 @@ def bench() -> Iterator[Bench]:
     bench = Bench()
     yield bench
     bench.end()
-
-
-def test_ids_are_new_and_safe_in_a_url() -> None:
-    ids = new_ids()
-    made = [next(ids) for _ in range(1000)]
-    assert len(set(made)) == 1000
-    assert all(re.fullmatch(r"[\w-]{16}", id, re.ASCII) for id in made)
 
 
 def refusal(task: Any) -> type[NotifierError]:
