@@ -67,7 +67,7 @@ def command(config: Path | None, **flags: Any) -> None:
         logs.event(_log, logging.WARNING, "config.unknown_variable", variable=name, **facts)
 
     # Late, since it brings Tornado: help and bad settings need not wait for it.
-    from notifier.server import CannotServe, run
+    from notifier.serving import CannotServe, run
 
     try:
         code = run(loaded.settings, greet=_greet, origins=loaded.origins)
