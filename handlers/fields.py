@@ -25,7 +25,7 @@ from notifier.errors import (
     UnknownField,
     UnsupportedCoding,
 )
-from notifier.notification import Fields
+from notifier.fields import Fields
 
 TEXTS: Mapping[str, str] = {
     "channel": "Where to; not both this and `channels`.",

@@ -23,8 +23,8 @@ from tornado.httputil import (
 
 from handlers import charsets
 from notifier.errors import BadBody, BadJSON, BadParameter
+from notifier.fields import FIELDS, unknown_field
 from notifier.jsontext import parse_json
-from notifier.notification import FIELDS, unknown_field
 
 # Fields that may stand in a header, also with X- before them.
 HEADER_FIELDS = ("title", "message", "priority", "tags", "click", "icon", "actions", "data",

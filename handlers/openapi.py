@@ -33,7 +33,7 @@ from notifier.errors import (
     NotifierError,
     Unauthenticated,
 )
-from notifier.notification import Fields
+from notifier.fields import Fields
 
 _ABOUT = """\
 Every path also answers `OPTIONS` with its methods, and `HEAD` where it answers `GET` (but for the

@@ -17,8 +17,9 @@ from notifier.errors import (
     TooManySubscriptions,
     UnknownField,
 )
+from notifier.fields import unknown_field
 from notifier.node import Node
-from notifier.notification import Position, unknown_field
+from notifier.notification import Position
 from notifier.wire.resume import Starts, starts
 
 _MAX_KEY = 200

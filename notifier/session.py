@@ -28,8 +28,8 @@ from notifier.errors import (
     NotifierError,
     UnknownType,
 )
+from notifier.fields import FIELDS, unknown_field
 from notifier.jsontext import parse_json
-from notifier.notification import FIELDS, unknown_field
 from notifier.wire import messages
 from notifier.wire.messages import Ref
 

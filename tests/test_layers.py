@@ -17,7 +17,7 @@ CHECKOUT = Path(__file__).parent.parent
 FLOORS: tuple[frozenset[str], ...] = (
     # 0: words, and how they are written
     frozenset({"", "errors", "notification", "channels"})
-    | {"assets", "durations", "instants", "jsontext", "value"},
+    | {"fields", "assets", "durations", "instants", "jsontext", "value"},
     # 1: pure protocol
     frozenset({"wire", "session", "history", "recovery", "members"})
     | {"attendance", "connectionstate", "nodestate"},

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from notifier.notification import FIELDS
+from notifier.fields import FIELDS
 from tests.docs.markdown import CHECKOUT, blocks, read
 from tests.docs.test_errors import ENTRIES
 from tests.handlers.serving import PATIENCE, request, serving
