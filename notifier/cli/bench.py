@@ -71,7 +71,8 @@ _BATCH = 200
 def command(sockets: int, seconds: float, rate: float, size: int, url: str, as_json: bool) -> None:
     """Connect, listen, publish, and tell how fast that was."""
     # Late: help and mistakes need not wait for it.
-    from notifier.cli.load import Load, Refused
+    from notifier.cli.load.load import Load
+    from notifier.cli.load.refused import Refused
     from notifier.client.address import Address
 
     try:

@@ -10,7 +10,8 @@ from urllib.request import urlopen
 import pytest
 
 from bench.load import server_frame
-from notifier.cli.load import Load, Refused
+from notifier.cli.load.load import Load
+from notifier.cli.load.refused import Refused
 from notifier.client.address import Address
 from tests.bench.crooked import Fault, InPieces, crooked, honest
 from tests.cli.conftest import Run
