@@ -16,6 +16,7 @@ from notifier.counts import Counts
 from notifier.hub import Hub
 from notifier.nodestate import NodeState
 from notifier.presence import Presence
+from notifier.publishrate import PublishRate
 from notifier.residents import Residents
 
 
@@ -23,6 +24,7 @@ class NodeCrew:
     """The :class:`~notifier.brokers.fleet.Crew` of one node.
 
     :param id: the node's.
+    :param publish_rate: none where there is no limit.
     :ivar port: where it listens for clients; 0: nowhere yet.
     """
 
@@ -35,6 +37,7 @@ class NodeCrew:
         counts: Counts,
         hub: Hub,
         presence: Presence,
+        publish_rate: PublishRate | None,
         residents: Residents,
         now_ms: Callable[[], int],
     ) -> None:
@@ -45,6 +48,7 @@ class NodeCrew:
         self._counts = counts
         self._hub = hub
         self._presence = presence
+        self._publish_rate = publish_rate
         self._residents = residents
         self._host = socket.gethostname()
         self._started_ms = now_ms()
@@ -92,3 +96,7 @@ class NodeCrew:
 
     def revoked(self, revocations: Sequence[Revocation]) -> None:
         self._residents.revoke(revocations)
+
+    def owe(self, tokens: Mapping[str, int]) -> None:
+        if self._publish_rate is not None:
+            self._publish_rate.spent_elsewhere(tokens)

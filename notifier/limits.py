@@ -84,13 +84,15 @@ class Buckets:
             self._keep(name, full_at)
         return wait
 
-    def owe(self, name: str, now: float, count: int) -> float:
+    def owe(self, name: str, now: float, count: int, *, longest: float = math.inf) -> float:
         """Take that many tokens whether they are there or not (:meth:`Pace.owe`).
 
+        :param longest: seconds; what would make the bucket take longer to be full is not taken.
         :return: the seconds until all of them would have been there.
         """
-        wait, full_at = self._pace.owe(self._full_at.get(name, now), now, count)
-        self._keep(name, full_at)
+        before = self._full_at.get(name, now)
+        wait, full_at = self._pace.owe(before, now, count)
+        self._keep(name, min(full_at, max(before, now + longest)))
         return wait
 
     def _keep(self, name: str, full_at: float) -> None:

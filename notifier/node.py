@@ -113,7 +113,11 @@ class Node:
         self.requests = Requests()
         publishes = settings.max_publishes_per_second
         # Of each producer; none where there is no limit.
-        self.publish_rate = PublishRate(publishes, clock) if publishes else None
+        self.publish_rate = (
+            PublishRate(publishes, clock, at_once=settings.max_batch, on_taken=fleet.spend)
+            if publishes
+            else None
+        )
         commands = settings.max_commands_per_second
         # Of each WebSocket; none where there is no limit.
         self.command_pace = Pace(Rate(commands, 2 * commands)) if commands else None
@@ -162,6 +166,7 @@ class Node:
             counts=self.counts,
             hub=self._hub,
             presence=self._presence,
+            publish_rate=self.publish_rate,
             residents=self.residents,
             now_ms=now_ms,
         )

@@ -50,6 +50,15 @@ def test_what_is_owed_is_taken_at_once_and_paid_in_time() -> None:
     assert buckets.owe("b", 0.9, 7) == pytest.approx(0.2)
 
 
+def test_a_debt_can_be_bounded_and_is_never_made_less_by_that() -> None:
+    buckets = Buckets(Rate(10, burst=5))
+    buckets.owe("a", 0.0, 1000, longest=2.0)
+    assert buckets.take("a", 0.0) == pytest.approx(1.6)
+    buckets.owe("a", 0.0, 100)
+    buckets.owe("a", 0.0, 1, longest=2.0)
+    assert buckets.take("a", 0.0) == pytest.approx(11.6)
+
+
 @pytest.mark.parametrize(
     ("address", "network"),
     [

@@ -45,6 +45,9 @@ class Alone:
     def gather(self, channel: str) -> None:
         self._crew.gathered(channel, {})
 
+    def spend(self, bucket: str, tokens: int) -> None:
+        pass
+
     async def attendances(self, channels: Sequence[str]) -> Sequence[Mapping[str, Attendance]]:
         return [{} for _ in channels]
 

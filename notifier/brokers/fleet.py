@@ -17,6 +17,9 @@ where the broker lives. The promises:
 6. What is put on the :attr:`~Fleet.shelf` of one node is taken from that of any, once.
 7. A token that was revoked on one node is, within seconds, on all of them, also on those that
    join later. What a far end has forgotten of it, the nodes that know write there again.
+8. What one node takes from a bucket (:meth:`~Fleet.spend`) the others are told to owe
+   (:meth:`~Crew.owe`): within a moment and once, or not at all. Nobody waits for that. However
+   many times it takes, a node sends a few messages of bounded size a second.
 
 ``tests/brokers/fleet_contract.py`` holds every fleet to this.
 """
@@ -39,6 +42,8 @@ from notifier.nodestate import NodeState
 DEAD_SECONDS = 10.0
 # What the others have to carry out an order and say so.
 ORDER_SECONDS = 2.0
+# Of the name of a bucket.
+MAX_BUCKET_NAME = 32
 
 
 def new_node_id() -> str:
@@ -119,6 +124,9 @@ class Crew(Protocol):
     def revoked(self, revocations: Sequence[Revocation]) -> None:
         """These are in force."""
 
+    def owe(self, tokens: Mapping[str, int]) -> None:
+        """So many were taken on another node, by the names of their buckets."""
+
 
 class Fleet(Protocol):
     """What a node needs of the others."""
@@ -146,6 +154,12 @@ class Fleet(Protocol):
     def gather(self, channel: str) -> None:
         """Tell the crew who follows the channel elsewhere, soon and for as long as it has an
         attendance itself. It must have one; the channel's namespace must show presence.
+        """
+
+    def spend(self, bucket: str, tokens: int) -> None:
+        """So many were taken here: the others are to know.
+
+        :param bucket: its name on all nodes; of at most :data:`MAX_BUCKET_NAME` letters and digits.
         """
 
     async def attendances(self, channels: Sequence[str]) -> Sequence[Mapping[str, Attendance]]:

@@ -340,8 +340,9 @@ class Settings(BaseSettings):
     max_publishes_per_second: int = _setting(
         "Limits",
         0,
-        "Notifications one producer may send to this node in a second; twice as many at once. A "
-        "producer is an API key, the sub of a token, or else an address. 0 is any number.",
+        "Notifications one producer may send in a second, to all nodes on one Redis together; "
+        "twice as many at once. A producer is an API key, the sub of a token, or else an address. "
+        "0 is any number. All nodes should have the same.",
         ge=0,
     )
     max_channels: int = _setting("Limits", 100_000, "Channels the broker keeps.", ge=1)

@@ -12,6 +12,7 @@ are told; so what is told is awaited.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -61,7 +62,8 @@ class FakeCrew:
     :ivar connections: its connections, and what each has asked for.
     :ivar in_force: revocations, by the token's id.
     :ivar broadcasts: that it was given, in order.
-    :ivar told: all that it was told, in order.
+    :ivar owed: tokens it was told to owe, by bucket; and how often it was told.
+    :ivar told: all else that it was told, in order.
     :ivar asked: how often it was asked who follows a channel.
     """
 
@@ -71,6 +73,8 @@ class FakeCrew:
         self.connections: dict[str, set[str]] = {}
         self.in_force: dict[str, float] = {}
         self.broadcasts: list[Broadcast] = []
+        self.owed: Counter[str] = Counter()
+        self.owed_times = 0
         self.told: list[tuple[Any, ...]] = []
         self.asked: list[str] = []
         fleet.enlist(self)
@@ -146,6 +150,10 @@ class FakeCrew:
             known = self.in_force.get(each.token_id, 0.0)
             self.in_force[each.token_id] = max(known, each.until)
 
+    def owe(self, tokens: Mapping[str, int]) -> None:
+        self.owed.update(tokens)
+        self.owed_times += 1
+
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
@@ -217,6 +225,12 @@ class LoneContract:
             assert list(await one.fleet.broadcast(DisconnectAll(Holder("token", "42")))) == []
             assert list(await one.fleet.revoke(Revocation("t1", LATER))) == []
             assert one.broadcasts == [], "what is its own it does itself"
+
+    async def test_without_others_nobody_owes(self) -> None:
+        async with self.crews(1) as (one,), self.crews(1) as (another,):
+            one.fleet.spend("a", 1)
+            await asyncio.sleep(0.1)
+            assert not one.owed and not another.owed, "it is of another service"
 
 
 class FleetContract(LoneContract):
@@ -388,6 +402,30 @@ class FleetContract(LoneContract):
         finally:
             await two.fleet.close()
             await one.fleet.close()
+
+    async def test_what_is_spent_on_one_node_is_owed_on_the_others_once(self) -> None:
+        async with self.crews(3) as (one, two, three):
+            for _ in range(100):
+                one.fleet.spend("a", 3)
+                two.fleet.spend("a", 1)
+            one.fleet.spend("b", 1)
+            await until(lambda: three.owed == {"a": 400, "b": 1})
+            await until(lambda: two.owed == {"a": 300, "b": 1} and one.owed == {"a": 100})
+            assert three.owed_times <= 4, "not each by itself"
+            one.fleet.spend("last", 1)
+            await until(lambda: two.owed["last"] == three.owed["last"] == 1)
+            assert two.owed == {"a": 300, "b": 1, "last": 1}
+
+    async def test_of_many_buckets_all_are_told_and_those_most_was_taken_from_first(self) -> None:
+        async with self.crews(2) as (one, two):
+            names = [f"bucket{n}" for n in range(1200)]
+            for name in names:
+                one.fleet.spend(name, 1)
+            one.fleet.spend("greedy", 50)
+            await until(lambda: two.owed_times > 0)
+            assert two.owed["greedy"] == 50 and len(two.owed) < 1000
+            await until(lambda: len(two.owed) == 1201)
+            assert two.owed == {**dict.fromkeys(names, 1), "greedy": 50}
 
     async def test_who_takes_leave_is_gone_at_once(self) -> None:
         async with self.crews(3) as (one, two, three):

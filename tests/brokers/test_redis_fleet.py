@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from notifier.auth.revocations import Revocation
 from notifier.brokers.fleet import Disconnect, DisconnectAll, Fleet
-from notifier.brokers.redis import attending, gathering, living, revoking
+from notifier.brokers.redis import attending, gathering, living, revoking, spending
 from notifier.brokers.redis.broker import RedisBroker
 from notifier.channels import Namespaces
 from notifier.config.redisurl import RedisURL
@@ -431,3 +432,76 @@ async def test_revocations_end_in_redis_too(scene: Scene) -> None:
     key = f"{scene.prefix}:{{$revoked}}:tokens"
     assert scene.redis.cli("ZRANGE", key, "0", "-1").split() == ["t1"]
     assert scene.redis.cli("EXPIRETIME", key).strip() == str(int(LATER) + 3600)
+
+
+async def test_what_could_not_be_told_in_time_is_not_owed_later(scene: Scene) -> None:
+    one, two = await scene.enter(), await scene.enter()
+    one.fleet.spend("before", 1)
+    await until(lambda: two.owed == {"before": 1})
+    spending = one.fleet.broker.fleet._spending  # type: ignore[attr-defined]
+    scene.redis.kill()
+    for _ in range(3):
+        one.fleet.spend("meanwhile", 1)
+        await until(lambda: not spending._untold)
+    scene.redis.restart()
+
+    async def told() -> bool:
+        one.fleet.spend("after", 1)
+        await asyncio.sleep(0.05)
+        return two.owed["after"] > 0
+
+    await becomes(told, True)
+    assert two.owed.keys() == {"before", "after"}
+
+
+async def test_messages_in_a_black_hole_are_not_waited_for(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spending, "LATE_SECONDS", 0.1)
+    monkeypatch.setattr(spending, "TELL_SECONDS", 0.01)
+    one, two = await scene.enter(), await scene.enter()
+    of_one = one.fleet.broker.fleet._spending  # type: ignore[attr-defined]
+    commands, of_one._commands = of_one._commands, Swallowing()
+    one.fleet.spend("swallowed", 1)
+    await until(lambda: of_one._commands.asked > 0)
+    one.fleet.spend("behind it", 1)
+    await until(lambda: not of_one._untold)
+    of_one._commands = commands
+    one.fleet.spend("a", 1)
+    await until(lambda: bool(two.owed))
+    assert two.owed == {"a": 1}
+
+
+class Swallowing:
+    """Commands that are never answered."""
+
+    publish = "PUBLISH"
+    asked = 0
+
+    async def one(self, call: object) -> object:
+        self.asked += 1
+        return await asyncio.get_running_loop().create_future()
+
+
+async def test_a_crowd_of_buckets_takes_bounded_room(scene: Scene) -> None:
+    one = await scene.enter()
+    for number in range(spending.BUCKETS_WAITING + 100):
+        one.fleet.spend(f"b{number}", 1)
+    untold = one.fleet.broker.fleet._spending._untold  # type: ignore[attr-defined]
+    assert len(untold) == spending.BUCKETS_WAITING
+    assert "b99" not in untold and "b100" in untold
+
+
+async def test_counts_that_no_node_could_tell_are_not_owed(scene: Scene) -> None:
+    one = await scene.enter()
+    ear = one.fleet.broker.fleet._spending  # type: ignore[attr-defined]
+    strange = {"a": -1, "b": 0, "c": 1.5, "d": "9", "e": True, "f" * 33: 1, "g": 10**13, "h": None}
+    ear.rung(b"", json.dumps({"from": "node", "spent": {**strange, "sound": 2}}).encode())
+    assert one.owed == {"sound": 2}
+    for message in (b"{}", b"[]", b"1", b'{"from":"node","spent":[1]}'):
+        ear.rung(b"", message)
+    assert one.owed == {"sound": 2}
+    bell = f"{scene.prefix}:{{$nodes}}:spent"
+    scene.redis.cli("PUBLISH", bell, "no JSON")
+    scene.redis.cli("PUBLISH", bell, '{"from":"node","spent":{"after":1}}')
+    await until(lambda: one.owed["after"] == 1)

@@ -23,6 +23,7 @@ from notifier.brokers.redis.registry import bounds
 from notifier.brokers.redis.revoking import Revoking
 from notifier.brokers.redis.roundtrips import Call
 from notifier.brokers.redis.shelf import RedisShelf
+from notifier.brokers.redis.spending import Spending
 from notifier.channels import Namespaces, Pattern
 from notifier.errands import Errands
 from notifier.errors import BrokerUnavailable
@@ -108,8 +109,12 @@ class RedisFleet:
         self._revoking = Revoking(
             self._commands, self._names, known=crew.revocations, on_read=crew.revoked
         )
+        self._spending = Spending(
+            self._commands, self._doorbells, self._names, self._id, on_spent=crew.owe
+        )
 
     async def open(self) -> None:
+        self._spending.listen()
         await self._orders.listen()
         if self._doorbells.trouble is None:
             # Before anybody comes: who is heard of and does not live is taken for dead.
@@ -117,11 +122,18 @@ class RedisFleet:
             with contextlib.suppress(BrokerUnavailable):
                 # Before anybody comes: with a token that counts no more, perhaps.
                 await self._revoking.look()
-        for work in (self._living, self._attending, self._gathering, self._revoking):
+        for work in (
+            self._living,
+            self._attending,
+            self._gathering,
+            self._revoking,
+            self._spending,
+        ):
             self._errands.run(_again_and_again(work.run))
 
     async def close(self) -> None:
         self._orders.ignore()
+        self._spending.ignore()
         await self._errands.close()
         with contextlib.suppress(BrokerUnavailable, TimeoutError):
             async with asyncio.timeout(LEAVE_SECONDS):
@@ -133,6 +145,9 @@ class RedisFleet:
 
     def gather(self, channel: str) -> None:
         self._gathering.gather(channel)
+
+    def spend(self, bucket: str, tokens: int) -> None:
+        self._spending.add(bucket, tokens)
 
     async def attendances(self, channels: Sequence[str]) -> Sequence[Mapping[str, Attendance]]:
         return await self._gathering.attendances(channels)

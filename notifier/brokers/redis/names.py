@@ -31,6 +31,8 @@ class Names:
         self.living = f"{prefix}:{{$nodes}}:living"
         self.states = f"{prefix}:{{$nodes}}:states"
         self.orders_bell = f"{prefix}:{{$nodes}}:orders{self._db}"
+        # What the nodes tell each other of who has taken how much of what is limited.
+        self.spent_bell = f"{prefix}:{{$nodes}}:spent{self._db}"
         # Tokens that are revoked, by when they end; and a tag, another one after each change.
         self.revoked = f"{prefix}:{{$revoked}}:tokens"
         self.revoked_tag = f"{prefix}:{{$revoked}}:tag"
