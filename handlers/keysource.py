@@ -43,13 +43,19 @@ class KeySource:
         need = self._jwks.need(kid, now)
         if need is Need.NOTHING:
             return self._jwks.keys(now)
-        if self._fetching is None and self._jwks.may_fetch(now):
-            self._jwks.begin(now)
-            self._fetching = asyncio.create_task(self._renew())
+        self._fetch_soon(now)
         if need is Need.WAIT and self._fetching is not None:
             # Not the task itself: who stops waiting must not stop it for the others.
             await asyncio.wait({self._fetching})
         return self._jwks.keys(self._clock())
+
+    def at_hand(self) -> Keyset:
+        """The keys that count now, for tokens that were verified with them; old ones are fetched
+        anew behind the backs of those who use them."""
+        now = self._clock()
+        if self._jwks.need(None, now) is Need.REFRESH:
+            self._fetch_soon(now)
+        return self._jwks.keys(now)
 
     @property
     def problem(self) -> str | None:
@@ -61,6 +67,11 @@ class KeySource:
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.wait({self._fetching})
+
+    def _fetch_soon(self, now: float) -> None:
+        if self._fetching is None and self._jwks.may_fetch(now):
+            self._jwks.begin(now)
+            self._fetching = asyncio.create_task(self._renew())
 
     async def _renew(self) -> None:
         had_problem = self._jwks.problem is not None

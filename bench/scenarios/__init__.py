@@ -27,6 +27,7 @@ SCENARIOS = (
     Scenario("fan-out", "one channel, many sockets: paced, flat-out, in batches", "fanout"),
     Scenario("channels", "many channels with few sockets; one socket on many channels", "channels"),
     Scenario("publish", "what a publication costs when nobody listens, by every way in", "publish"),
+    Scenario("credentials", "a POST with a key or a token, against one nobody asks", "credentials"),
     Scenario("latency", "from the request to each receiver, up to the last one", "latency"),
     Scenario(
         "memory", "what a connection holds: idle, one that is stuck; what a feed does", "memory"

@@ -37,8 +37,8 @@ def cases(plan: Plan) -> Cases:
         "post",
         "one POST at a time over keep-alive",
         [
-            _side("notifier", "notifier, memory", NOTIFIER, plan, _one_at_a_time),
-            _side("empty_handler", EMPTY.title, EMPTY, plan, _one_at_a_time),
+            side("notifier", "notifier, memory", NOTIFIER, plan, one_at_a_time),
+            side("empty_handler", EMPTY.title, EMPTY, plan, one_at_a_time),
         ],
         FIGURES,
     )
@@ -58,13 +58,13 @@ def cases(plan: Plan) -> Cases:
             ("websocket", f"WebSocket, {FRAMES} commands at a time", _websocket),
         ):
             sides = [
-                _side(broker, f"notifier, {broker}", NotifierPeer(*options), plan, prepare)
+                side(broker, f"notifier, {broker}", NotifierPeer(*options), plan, prepare)
                 for broker, options in brokers
             ]
             yield Case(name, title, sides, FIGURES, absent=absent)
 
 
-def _one_at_a_time(stage: Stage) -> None:
+def one_at_a_time(stage: Stage) -> None:
     stage.publish()
 
 
@@ -84,7 +84,7 @@ def _websocket(stage: Stage) -> None:
     stage.load.publisher(stage.port, [source], handshake=opening, needle=b'"type":"reply"')
 
 
-def _side(name: str, title: str, peer: Peer, plan: Plan, prepare: Prepare) -> Side:
+def side(name: str, title: str, peer: Peer, plan: Plan, prepare: Prepare) -> Side:
     @contextmanager
     def begin() -> Iterator[Callable[[], Turn]]:
         with Stage(peer, plan) as stage:

@@ -12,6 +12,7 @@ from notifier.auth.revocations import Revocations
 from notifier.auth.shelf import MemoryShelf, Shelf
 from notifier.auth.tickets import Tickets, looks_like_ticket
 from notifier.auth.tokens import Token, TokenRules
+from notifier.auth.verified import VerifiedTokens
 from notifier.errors import BadCredential, ExpiredCredential, KeysUnavailable
 
 # No document that can be fetched has keys for them.
@@ -34,6 +35,9 @@ class Source(Protocol):
 
     async def keys(self, kid: str | None) -> Keyset:
         """Those for a token that means this one."""
+
+    def at_hand(self) -> Keyset:
+        """Those that count now, without waiting for any; the same object until they change."""
 
 
 class Authenticator:
@@ -61,6 +65,10 @@ class Authenticator:
         self._rules = rules or TokenRules()
         self._static = static or Keyset()
         self._source = source
+        # All that verify tokens now: those that are here, and those that were fetched.
+        self._in_force = self._static
+        self._fetched = Keyset()
+        self._verified = VerifiedTokens()
         self.tickets = Tickets(MemoryShelf() if shelf is None else shelf)
         self.revocations = Revocations()
         self._clock = clock
@@ -83,9 +91,14 @@ class Authenticator:
             return self._holder.keys.identify(credential, now)
         if looks_like_ticket(credential):
             return None
+        keys = self._keys_in_force()
+        known = self._verified.find(credential, keys)
+        if known is not None:
+            known.check(now, self.revocations)
+            return known.identity
         token = Token.parse(credential)
         try:
-            return self._rules.identify(token, self._static, now, self.revocations)
+            return self._verify(credential, token, self._static, now)
         except BadCredential:
             # Another key may be its: one that is elsewhere.
             if self._source is None or token.algorithm in _OF_SECRETS:
@@ -107,13 +120,30 @@ class Authenticator:
             return await self._redeem(credential)
         assert self._source is not None
         token = Token.parse(credential)
-        fetched = await self._source.keys(token.kid)
-        keys = self._static | fetched
+        await self._source.keys(token.kid)
+        keys = self._keys_in_force()
         if self._source.problem is not None and not keys.candidates(token.algorithm, token.kid):
             raise KeysUnavailable(
                 "The keys that verify this token can't be fetched just now: try again in a moment."
             )
-        return self._rules.identify(token, keys, self._clock(), self.revocations)
+        return self._verify(credential, token, keys, self._clock())
+
+    def _verify(self, credential: str, token: Token, keys: Keyset, now: float) -> Identity:
+        """
+        :param keys: in force, all of them or some.
+        """
+        verified = self._rules.verify(token, keys, now)
+        verified.check(now, self.revocations)
+        self._verified.keep(credential, self._keys_in_force(), verified)
+        return verified.identity
+
+    def _keys_in_force(self) -> Keyset:
+        """The same object until they change."""
+        if self._source is not None:
+            fetched = self._source.at_hand()
+            if fetched is not self._fetched:
+                self._fetched, self._in_force = fetched, self._static | fetched
+        return self._in_force
 
     async def _redeem(self, ticket: str) -> Identity:
         identity = await self.tickets.redeem(ticket)

@@ -20,6 +20,7 @@ MAX_DOCUMENT_BYTES = 256 * 1024
 MAX_AGE_SECONDS = 600.0
 RETRY_SECONDS = 10.0
 KEEP_SECONDS = 24 * 3600.0
+_NONE = Keyset()
 
 
 class Need(Enum):
@@ -47,16 +48,20 @@ class Jwks:
         self._max_age = max_age
         self._retry = retry
         self._keep = keep
-        self._keys = Keyset()
+        self._keys = _NONE
+        self._document = b""
         self._fetched: float | None = None
         self._tried: float | None = None
         self.problem: str | None = None
         self.passed_over: list[str] = []
 
     def keys(self, now: float) -> Keyset:
-        """The keys that count; none before the first fetch and when they are too old."""
+        """The keys that count; none before the first fetch and when they are too old.
+
+        The same object for as long as they are the same.
+        """
         if self._fetched is None or now - self._fetched >= self._keep:
-            return Keyset()
+            return _NONE
         return self._keys
 
     def need(self, kid: str | None, now: float) -> Need:
@@ -81,11 +86,13 @@ class Jwks:
 
         :raises ValueError: it is no document with keys; :meth:`fail` was done.
         """
-        try:
-            self._keys, self.passed_over = parse_jwks(document)
-        except ValueError as error:
-            self.fail(str(error))
-            raise
+        if document != self._document:
+            try:
+                self._keys, self.passed_over = parse_jwks(document)
+            except ValueError as error:
+                self.fail(str(error))
+                raise
+            self._document = document
         self._fetched = now
         self.problem = None
 

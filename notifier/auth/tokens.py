@@ -100,6 +100,33 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
+class Verified:
+    """A token whose signature is good, and what it says. Of that nothing changes any more, but
+    the time does, and what was revoked.
+
+    :param not_before: seconds since 1970, from which on it counts.
+    """
+
+    identity: Identity
+    not_before: float
+
+    def check(self, now: float, revocations: Revocations) -> None:
+        """See that it counts at this moment.
+
+        :param now: seconds since 1970.
+        :raises BadCredential: not yet, or it was revoked.
+        :raises ExpiredCredential: no longer.
+        """
+        if now < self.not_before:
+            raise BadCredential("This token is not good yet.")
+        if self.identity.is_expired(now):
+            raise ExpiredCredential("This token has expired; get a new one.")
+        token_id = self.identity.credential_id
+        if token_id is not None and revocations.is_revoked(token_id, now):
+            raise BadCredential("This token was revoked.")
+
+
+@dataclass(frozen=True, slots=True)
 class TokenRules:
     """What this server asks of a token besides a good signature.
 
@@ -111,25 +138,19 @@ class TokenRules:
     audience: str | None = None
     issuer: str | None = None
 
-    def identify(
-        self, token: Token, keys: Keyset, now: float, revocations: Revocations | None = None
-    ) -> Identity:
-        """Who has this token.
+    def verify(self, token: Token, keys: Keyset, now: float) -> Verified:
+        """Who has this token; whether it was revoked is not looked at.
 
         :param now: seconds since 1970.
         :raises BadCredential: it is not good here; the sentence says why.
         :raises ExpiredCredential: it was.
         """
         claims = token.claims(keys)
-        expires_at = self.check(claims, now)
-        identity = identity_of(claims, expires_at)
-        token_id = identity.credential_id
-        if revocations and token_id is not None and revocations.is_revoked(token_id, now):
-            raise BadCredential("This token was revoked.")
-        return identity
+        not_before, expires_at = self.check(claims, now)
+        return Verified(identity_of(claims, expires_at), not_before)
 
-    def check(self, claims: dict[str, Any], now: float) -> float:
-        """When it expires, in seconds since 1970, if it is for us and now.
+    def check(self, claims: dict[str, Any], now: float) -> tuple[float, float]:
+        """From when until when it counts, in seconds since 1970, if it is for us and now.
 
         :raises BadCredential: it is not good here.
         :raises ExpiredCredential: it was.
@@ -137,14 +158,16 @@ class TokenRules:
         expires_at = _moment(claims, "exp")
         if expires_at is None:
             raise BadCredential("This token has no exp: it would be good for ever.")
+        not_before = 0.0
         for claim in ("nbf", "iat"):
-            since = _moment(claims, claim)
-            if since is not None and since > now + LEEWAY_SECONDS:
+            since = (_moment(claims, claim) or 0.0) - LEEWAY_SECONDS
+            if since > now:
                 raise BadCredential(f"This token is not good yet ({claim}).")
+            not_before = max(not_before, since)
         self._check_parties(claims)
         if now >= expires_at:
             raise ExpiredCredential("This token has expired; get a new one.")
-        return expires_at
+        return not_before, expires_at
 
     def _check_parties(self, claims: dict[str, Any]) -> None:
         audience = claims.get("aud")

@@ -211,7 +211,7 @@ def check(token: str, as_json: bool, config: Path | None) -> None:
                 "These settings verify no tokens: set token_secret, token_keys_file or "
                 "token_jwks_url."
             )
-        token_rules(settings).identify(parsed, keys, time.time())
+        token_rules(settings).verify(parsed, keys, time.time())
     except NotifierError as error:
         refusal = error
     _tell(parsed, claims, refusal, as_json=as_json)

@@ -40,7 +40,9 @@ def identify(
     revocations: Revocations | None = None,
     **rules: str,
 ) -> Identity:
-    return TokenRules(**rules).identify(Token.parse(text), keys, now, revocations)
+    verified = TokenRules(**rules).verify(Token.parse(text), keys, now)
+    verified.check(now, revocations or Revocations())
+    return verified.identity
 
 
 def refused(text: str, keys: Keyset = HMAC, **rules: Any) -> str:

@@ -19,13 +19,15 @@ class NotifierPeer(Peer):
     """``notifier serve`` and its native protocol.
 
     :param options: of ``notifier serve``, beside the port.
+    :param credential: what a publisher shows, if it shows any.
     """
 
     name = "notifier"
     title = "notifier (Python, Tornado)"
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, credential: str = "") -> None:
         self._options = options
+        self._headers = {"authorization": f"Bearer {credential}"} if credential else {}
 
     def missing(self) -> str | None:
         return None
@@ -50,12 +52,14 @@ class NotifierPeer(Peer):
         )
 
     def publish(self, channel: str, payload: bytes) -> bytes:
-        return request("POST", f"/notify/{quote(channel)}", payload, content_type="text/plain")
+        path = f"/notify/{quote(channel)}"
+        return request("POST", path, payload, content_type="text/plain", **self._headers)
 
     def publish_many(self, channel: str, payloads: Sequence[bytes]) -> bytes:
         lines = [json.dumps({"channel": channel, "message": p.decode()}) for p in payloads]
         body = "".join(line + "\n" for line in lines).encode()
-        return request("POST", "/notify", body, content_type="application/x-ndjson")
+        kind = "application/x-ndjson"
+        return request("POST", "/notify", body, content_type=kind, **self._headers)
 
     def probe(self) -> bytes:
         return request("GET", "/health/live", b"")
