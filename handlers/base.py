@@ -97,13 +97,17 @@ class Handler(RequestHandler):
                 self.prompt = False
                 return
             self.identity = identity
-        door.check_need(need, self.node.access, self.identity, self.path_args)
+        self._check_need()
+
+    def _check_need(self) -> None:
+        door.check_need(
+            self._policy, self.request, self.node.access, self.identity, *self.path_args
+        )
 
     async def _identify(self, credential: str) -> None:
         try:
             self.identity = await self.node.authenticator.identify(credential)
-            need = self._policy.need(self.request.method)
-            door.check_need(need, self.node.access, self.identity, self.path_args)
+            self._check_need()
         except NotifierError as error:
             await self._refuse_unread(error)
         else:

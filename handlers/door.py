@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +14,7 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, format_timestamp
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
-from handlers.policy import Level, Need, Policy
+from handlers.policy import Level, Policy
 from notifier import logs
 from notifier.auth.identity import Identity
 from notifier.auth.origin import check_host, check_origin
@@ -74,24 +73,29 @@ def admit(request: HTTPServerRequest, settings: Settings, policy: Policy) -> Non
     )
 
 
-def check_need(need: Need, access: Access, identity: Identity, path_args: Sequence[str]) -> None:
+def check_need(
+    policy: Policy, request: HTTPServerRequest, access: Access, identity: Identity, *path: str
+) -> None:
     """See that whoever asks has what the route needs.
 
-    :param path_args: the first is the channel, where the scope is about channels and there is one.
+    :param path: its parts; the first is the channel, where the scope is about channels and there
+        is one.
     :raises BadChannel:
     :raises Unauthenticated:
     :raises Forbidden:
     """
-    match need:
+    match policy.need(request.method):
         case Level.PUBLIC:
             pass
         case Level.IDENTIFIED:
             if identity.kind == "anonymous":
                 raise Unauthenticated("This is for those who bring a key or a token.")
-        case Scope.ADMIN | Scope.METRICS:
-            access.check_scope(identity, need)
-        case _ if path_args:
-            access.check(identity, need, check_name(path_args[0]))
+        case Scope.ADMIN | Scope.METRICS as scope:
+            access.check_scope(identity, scope)
+        case scope if path:
+            access.check(identity, scope, check_name(path[0]))
+        case scope if not policy.late:
+            access.check_somewhere(identity, scope)
 
 
 def _head_size(request: HTTPServerRequest) -> int:
@@ -159,10 +163,18 @@ def refuse(handler: RequestHandler, error: NotifierError) -> bytes:
         set_retry_after(handler, error)
     if isinstance(error, Draining):
         part(handler)
+    if error.status == 401:
+        handler.set_header("WWW-Authenticate", _challenge(error))
     if error.status == 426:
         handler.set_header("Upgrade", "websocket")
         handler.set_header("Sec-WebSocket-Version", "13")
     return to_json({"error": error.describe()}) + b"\n"
+
+
+def _challenge(error: NotifierError) -> str:
+    """RFC 6750 §3. Of ``Basic``, which we take as well, browsers would make a dialogue."""
+    shown = not isinstance(error, Unauthenticated)
+    return 'Bearer realm="notifier"' + (', error="invalid_token"' if shown else "")
 
 
 def set_retry_after(handler: RequestHandler, *refusals: NotifierError) -> None:

@@ -203,6 +203,11 @@ def _refusal(
             "description": "Seconds.",
             "schema": {"type": "string", "pattern": "^[0-9]+$"},
         }
+    if status == 401:
+        headers["WWW-Authenticate"] = {
+            "description": "`Bearer`, with an `error` where what was shown is not good.",
+            "schema": {"type": "string"},
+        }
     return {
         "description": "\n".join([f"{HTTPStatus(status).phrase}", "", *names]),
         **({"headers": headers} if headers else {}),

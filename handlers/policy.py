@@ -26,11 +26,14 @@ class Policy:
     :param needs: by method, what whoever asks must have. A scope that is about channels is looked
         for on the channel in the path; where there is none, the handler looks for it on each
         channel that the request names.
+        Nobody in particular is refused before that, if it may on none at all.
+    :param late: who asks may say who it is later, over the connection that it gets.
     :param cross_site: pages of any site may use it, under any host name.
     :param navigable: a link on another site may lead here.
     """
 
     needs: Mapping[str, Need] = field(default_factory=dict)
+    late: bool = False
     cross_site: bool = False
     navigable: bool = False
 

@@ -71,7 +71,7 @@ def routes(node: Node, static: Path) -> list[Route]:
     table = [
         Route("/", Page, Policy(PUBLIC, navigable=True), {"index": static / "index.html"}),
         Route("/static/{file*}", Static, Policy(PUBLIC), {"path": str(static)}),
-        Route("/ws", NativeSocket, Policy(LISTEN), ws),
+        Route("/ws", NativeSocket, Policy(LISTEN, late=True), ws),
         Route("/raw/{channel}", RawSocket, Policy(LISTEN), raw_ws),
         Route("/events", Events, Policy(LISTEN)),
         Route("/stream", LineStream, Policy(LISTEN)),

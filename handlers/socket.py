@@ -15,7 +15,7 @@ from tornado.websocket import WebSocketHandler
 from handlers import door
 from handlers.credential import credential_of
 from handlers.described import ROOM_ERRORS, Answer
-from handlers.policy import Level, Need, Policy
+from handlers.policy import Level, Policy
 from handlers.protocol import CONTROL_BYTES, INTERNAL_ERROR, Protocol, adopt
 from handlers.tls import outlet
 from notifier import logs
@@ -112,13 +112,15 @@ class Socket(WebSocketHandler):
     def prepare(self) -> Awaitable[None] | None:
         door.admit(self.request, self.node.settings, self._policy)
         need = self._policy.need(self.request.method)
-        return None if self.node.access.open or need is Level.PUBLIC else self._identify(need)
+        return None if self.node.access.open or need is Level.PUBLIC else self._identify()
 
-    async def _identify(self, need: Need) -> None:
+    async def _identify(self) -> None:
         credential = credential_of(self.request, cookie=self.node.settings.token_cookie)
         if credential is not None:
             self.identity = await self.node.authenticator.identify(credential)
-        door.check_need(need, self.node.access, self.identity, self.path_args)
+        door.check_need(
+            self._policy, self.request, self.node.access, self.identity, *self.path_args
+        )
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
         self._check_handshake()

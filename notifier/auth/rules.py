@@ -87,6 +87,16 @@ class Access:
             return
         raise _refusal(identity, scope, f"{scope} on {channel!r}", channel=channel)
 
+    def check_somewhere(self, identity: Identity, scope: Scope) -> None:
+        """See that there is a channel on which nobody in particular may do that, if it is nobody.
+
+        Of whoever shows a key or a token it depends on the channel, which its refusal then names.
+
+        :raises Unauthenticated:
+        """
+        if identity.kind == "anonymous" and not self.asks_nobody(scope):
+            raise _refusal(identity, scope, str(scope))
+
     def asks_nobody(self, scope: Scope) -> bool:
         """Whether there is anything that nobody in particular may do with the scope."""
         if scope in (Scope.ADMIN, Scope.METRICS):

@@ -91,6 +91,20 @@ def test_grant_suffices_whatever_the_rule(rule: Rule) -> None:
     assert lets(access, USER, Scope.SUBSCRIBE, "news")
 
 
+@pytest.mark.parametrize("scope", OF_CHANNELS)
+@pytest.mark.parametrize("rule", Rule)
+def test_nobody_in_particular_needs_one_public_namespace(scope: Scope, rule: Rule) -> None:
+    access = Access(Rules.all(Rule.GRANTED), {"x": Rules.all(rule)})
+    for identity in (KEY, USER, Identity("token", "idle")):
+        access.check_somewhere(identity, scope)
+    if rule is Rule.PUBLIC:
+        access.check_somewhere(ANYBODY, scope)
+        return
+    with pytest.raises(Unauthenticated) as refused:
+        access.check_somewhere(ANYBODY, scope)
+    assert refused.value.facts == {"scope": scope.value}
+
+
 def test_grant_is_for_its_scope_and_its_channels_alone() -> None:
     access = Access(Rules.all(Rule.GRANTED), {})
     assert not lets(access, KEY, Scope.SUBSCRIBE, "builds:main")
@@ -147,6 +161,8 @@ def test_who_may_follow_a_pattern_may_follow_whatever_it_matches(
     if lets(access, identity, Scope.SUBSCRIBE, pattern):
         # Such as can be channels: no part is empty.
         assert lets(access, identity, Scope.SUBSCRIBE, name) or "" in name.split(":")
+        if not grants:
+            access.check_somewhere(identity, Scope.SUBSCRIBE)
 
 
 @pytest.mark.parametrize("scope", [Scope.METRICS, Scope.ADMIN])

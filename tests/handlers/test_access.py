@@ -21,7 +21,15 @@ from notifier.node import Node
 from notifier.notification import Notification
 from notifier.server import Server
 from tests.auth.signing import SECRET
-from tests.handlers.serving import HANDSHAKE, RawSocket, head, open_stream, request, serving
+from tests.handlers.serving import (
+    HANDSHAKE,
+    RawSocket,
+    head,
+    open_stream,
+    raw_socket,
+    request,
+    serving,
+)
 
 ALLOWED, WHO_ARE_YOU, NOT_YOU = 0, 40100, 40302
 
@@ -286,6 +294,78 @@ async def test_payloads_are_published_by_who_may(
         for who, credential in shown.items():
             found = await Visitor(server.port, credential).payloads(channel, b"hi")
             assert found == expected(who, both), (channel, who)
+
+
+# How a body that may be for many channels is announced; none of it is sent.
+BODIES = [
+    {"Content-Type": kind, **length}
+    for kind in ("application/json", "application/x-ndjson", "text/plain", "image/png")
+    for length in ({"Content-Length": "100000"}, {"Transfer-Encoding": "chunked"})
+]
+
+
+@pytest.mark.parametrize("credential", [None, "rubbish"])
+async def test_who_shows_nothing_good_is_refused_before_the_body(
+    tmp_path: Path, credential: str | None
+) -> None:
+    """On every route that is about channels, where nobody may anything on any without."""
+    headers = Visitor(0, credential).headers
+    challenge = 'Bearer realm="notifier"'
+    told = (401, WHO_ARE_YOU, challenge)
+    if credential is not None:
+        told = (401, 40101, f'{challenge}, error="invalid_token"')
+    KeyFile(tmp_path / "keys.toml").add(
+        make_key("ci", scopes={Scope.PUBLISH}, channels=Reach.of(["*"]), created=time.time())[0]
+    )
+    async with serving(keys_file=str(tmp_path / "keys.toml")) as server:
+        tried = set()
+        for route in routes(server.node, static_path()):
+            for method, need in route.policy.needs.items():
+                if need not in DEEDS or (route.policy.late and credential is None):
+                    continue
+                tried.add(route.path)
+                path = route.path.replace("{channel}", "builds:1")
+                for body in BODIES if method in ("POST", "PUT") else [HANDSHAKE]:
+                    answer = await request(server.port, method, path, headers={**headers, **body})
+                    shown = answer.headers["www-authenticate"]
+                    assert (answer.status, answer.code, shown) == told, (method, path, body)
+        assert {"/notify", "/notify/{channel}", "/events", "/stream", "/channels"} <= tried
+        assert sum(server.node.counts.intakes["http"].refused.values()) == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"type": "publish", "channel": "x", "message": "x"},
+        {"type": "publish", "channels": ["x", "y"], "message": "x"},
+        {"type": "subscribe", "channel": "x"},
+    ],
+)
+async def test_a_websocket_may_say_later_who_it_is_and_may_nothing_until_then(
+    tmp_path: Path, command: dict[str, object]
+) -> None:
+    key, text = make_key("all", scopes=set(Scope), channels=Reach.of(["*"]), created=time.time())
+    KeyFile(tmp_path / "keys.toml").add(key)
+    async with serving(keys_file=str(tmp_path / "keys.toml")) as server:
+        assert await Visitor(server.port, None).command(command) == WHO_ARE_YOU
+        async with raw_socket(server.port) as socket:
+            assert (await socket.ask({"type": "authenticate", "token": text}))["type"] == "reply"
+            assert (await socket.ask(command))["type"] in ("reply", "subscribed")
+
+
+async def test_who_may_somewhere_is_told_of_each_item(
+    guarded: tuple[Server, dict[str, str | None]],
+) -> None:
+    server, _ = guarded
+    items = [{"channel": channel, "message": "x"} for channel in ("open:1", "alerts")]
+    for kind, body in (
+        ("application/json", json.dumps(items).encode()),
+        ("application/x-ndjson", b"\n".join(json.dumps(item).encode() for item in items)),
+    ):
+        answer = await request(
+            server.port, "POST", "/notify", body=body, headers={"Content-Type": kind}
+        )
+        assert (answer.status, _told(answer.body)) == (207, WHO_ARE_YOU)
 
 
 @pytest.mark.parametrize(("method", "path"), ABOUT_THE_NODE)

@@ -33,11 +33,6 @@ positive_data_acceptance.enabled = false
 negative_data_rejection.expected-statuses = [
     "400", "401", "403", "404", "405", "409", "413", "415", "421", "426", "431"
 ]
-
-# Who publishes nothing, an empty array, is not asked.
-[[operations]]
-include-path = "/notify"
-checks.ignored_auth.enabled = false
 """
 # With its own members, besides those described.
 OPEN_ENDED = {"Publication", "Refusal"}
