@@ -66,6 +66,10 @@ from typing import Any, ClassVar
 # Relative to the project's own tree: every copy of it brings its reference along.
 DOCS = "docs/reference/errors.md"
 
+# Of a WebSocket that ends for a reason that passes; as 1013 (RFC 6455's registry), which is not for
+# us to send.
+TRY_AGAIN = 4013
+
 
 class NotifierError(Exception):
     """A refusal, as its receiver sees it: a number, a sentence, and facts.
@@ -335,11 +339,13 @@ class HeaderTooLarge(NotifierError):
 
 class InternalError(NotifierError):
     code = 50001
+    close_code = TRY_AGAIN
     temporary = True
 
 
 class BrokerUnavailable(NotifierError):
     code = 50301
+    close_code = TRY_AGAIN
     temporary = True
 
 
@@ -353,6 +359,7 @@ class TooManyChannels(NotifierError):
     """Facts: ``limit``."""
 
     code = 50303
+    close_code = TRY_AGAIN
     temporary = True
 
 
@@ -360,6 +367,7 @@ class TooManyConnections(NotifierError):
     """Facts: ``limit``."""
 
     code = 50304
+    close_code = TRY_AGAIN
     temporary = True
 
 
@@ -367,9 +375,11 @@ class NodesSilent(NotifierError):
     """Facts: ``nodes``, their ids."""
 
     code = 50305
+    close_code = TRY_AGAIN
     temporary = True
 
 
 class KeysUnavailable(NotifierError):
     code = 50306
+    close_code = TRY_AGAIN
     temporary = True

@@ -59,6 +59,9 @@ def test_close_code_says_come_back_only_where_that_may_help(cls: type[NotifierEr
     if cls.close_code < 4500:
         # With a fresh credential it is not the same request.
         assert cls.temporary or cls is errors.ExpiredCredential
+    # BodyStalled is about a body, which no WebSocket has.
+    elif cls is not errors.BodyStalled:
+        assert not cls.temporary
 
 
 @leaf
