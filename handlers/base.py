@@ -52,6 +52,8 @@ class Handler(RequestHandler):
         self._admitted = False
         self._refusal: NotifierError | None = None
         self.identity = ANYBODY
+        # Whether what a browser adds by itself says who asks.
+        self._ambient = False
         # What it takes waiting to know whose it is.
         self._credential: str | None = None
         # Counted among the requests that a node waits for before it stops.
@@ -77,7 +79,7 @@ class Handler(RequestHandler):
         self._counted = True
         self.node.requests.began()
         try:
-            door.admit(self.request, self.node.settings, self._policy)
+            self._ambient = door.admit(self.request, self.node.settings, self._policy)
             self._check_request()
             self._check_access()
         except NotifierError as error:
@@ -89,7 +91,9 @@ class Handler(RequestHandler):
         need = self._policy.need(self.request.method)
         if self.node.access.open or need is Level.PUBLIC:
             return
-        credential = credential_of(self.request, cookie=self.node.settings.token_cookie)
+        credential = credential_of(
+            self.request, cookie=self.node.settings.token_cookie, ambient=self._ambient
+        )
         if credential is not None:
             identity = self.node.authenticator.at_once(credential)
             if identity is None:

@@ -16,7 +16,9 @@ TICKET = "ticket"
 MAX_BYTES = 8192
 
 
-def credential_of(request: HTTPServerRequest, *, cookie: str = "") -> str | None:
+def credential_of(
+    request: HTTPServerRequest, *, cookie: str = "", ambient: bool = True
+) -> str | None:
     """The key, token or ticket; ``None`` where there is none.
 
     ==============================  =======================================================
@@ -31,11 +33,13 @@ def credential_of(request: HTTPServerRequest, *, cookie: str = "") -> str | None
     The first of them counts: what is said for this request wins over what a browser adds to all.
 
     :param cookie: its name; empty: none is looked at.
+    :param ambient: whether that counts which browsers add by themselves: the cookie, and Basic, of
+        which they remember what the user once gave.
     :raises BadCredential: there is one that can't be read.
     """
     headers = request.headers
     authorization = headers.get("Authorization")
-    if authorization is not None:
+    if authorization is not None and (ambient or not _is_basic(authorization)):
         return _checked(_from_authorization(authorization))
     key = headers.get("X-API-Key")
     if key is not None:
@@ -49,7 +53,11 @@ def credential_of(request: HTTPServerRequest, *, cookie: str = "") -> str | None
             # URLs are logged and kept: what is good for longer must not stand in one.
             raise BadCredential("ticket= in a URL takes a ticket (POST /ticket) and nothing else.")
         return ticket
-    return _from_cookie(headers.get("Cookie"), cookie) if cookie else None
+    return _from_cookie(headers.get("Cookie"), cookie) if cookie and ambient else None
+
+
+def _is_basic(authorization: str) -> bool:
+    return authorization.strip().partition(" ")[0].lower() == "basic"
 
 
 def _from_authorization(value: str) -> str:

@@ -50,9 +50,11 @@ PERMISSIONS_POLICY = (
 )
 
 
-def admit(request: HTTPServerRequest, settings: Settings, policy: Policy) -> None:
+def admit(request: HTTPServerRequest, settings: Settings, policy: Policy) -> bool:
     """Let the request in.
 
+    :return: whether what a browser adds by itself says who asks
+        (:func:`~notifier.auth.origin.check_origin`).
     :raises HeaderTooLarge:
     :raises ForeignHost:
     :raises ForeignOrigin:
@@ -64,9 +66,9 @@ def admit(request: HTTPServerRequest, settings: Settings, policy: Policy) -> Non
             limit=limit,
         )
     if policy.cross_site:
-        return
+        return False
     check_host(request.headers.get("Host"), bound=settings.host, allowed=settings.allowed_hosts)
-    check_origin(
+    return check_origin(
         request.headers,
         allowed=settings.allowed_origins,
         navigable=policy.navigable and request.method in ("GET", "HEAD"),

@@ -51,7 +51,8 @@ _SCHEMES: Mapping[str, Mapping[str, str]] = {
     "basic": {
         "type": "http",
         "scheme": "basic",
-        "description": "The key or the token as the password, or as the user without a password.",
+        "description": "The key or the token as the password, or as the user without a password. "
+        "Not for pages that may ask only because any may (`*` in `allowed_origins`).",
     },
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     _TICKET: {
@@ -72,7 +73,12 @@ def document(routes: Iterable[Route], access: Access, *, cookie: str = "") -> di
     schemas = _Schemas()
     schemes: dict[str, Any] = dict(_SCHEMES)
     if cookie:
-        schemes["cookie"] = {"type": "apiKey", "in": "cookie", "name": cookie}
+        schemes["cookie"] = {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": cookie,
+            "description": "Of our own pages, and those of origins that `allowed_origins` names.",
+        }
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         path = paths.setdefault(re.sub(r"\*}", "}", route.path), {})

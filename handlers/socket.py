@@ -110,12 +110,15 @@ class Socket(WebSocketHandler):
     # --- handshake ---
 
     def prepare(self) -> Awaitable[None] | None:
-        door.admit(self.request, self.node.settings, self._policy)
+        ambient = door.admit(self.request, self.node.settings, self._policy)
         need = self._policy.need(self.request.method)
-        return None if self.node.access.open or need is Level.PUBLIC else self._identify()
+        if self.node.access.open or need is Level.PUBLIC:
+            return None
+        return self._identify(need, ambient=ambient)
 
-    async def _identify(self) -> None:
-        credential = credential_of(self.request, cookie=self.node.settings.token_cookie)
+    async def _identify(self, need: Need, *, ambient: bool) -> None:
+        cookie = self.node.settings.token_cookie
+        credential = credential_of(self.request, cookie=cookie, ambient=ambient)
         if credential is not None:
             self.identity = await self.node.authenticator.identify(credential)
         door.check_need(

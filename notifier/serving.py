@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from types import MappingProxyType
 
 from notifier import logs
+from notifier.auth.origin import ANY_ORIGIN
 from notifier.authentication import CannotAuthenticate
 from notifier.brokers.base import CannotOpen
 from notifier.collector import settle
@@ -44,6 +45,19 @@ def allow_files(connections: int) -> None:
             open_files=hard,
             max_connections=connections,
             hint="raise the limit (ulimit -n) or lower max_connections",
+        )
+
+
+def warn_of_pages(settings: Settings) -> None:
+    """Say so where every page on the web may use the server through its visitors' browsers."""
+    if ANY_ORIGIN in settings.allowed_origins and not settings.asks:
+        logs.event(
+            log,
+            logging.WARNING,
+            "server.open_to_any_page",
+            allowed_origins=",".join(settings.allowed_origins),
+            hint="every page that somebody here visits may read and publish everything: name the "
+            "origins that may, or make keys (notifier key create, setting keys_file)",
         )
 
 
@@ -142,6 +156,7 @@ def run(
     :param origins: where the settings come from.
     :raises CannotServe:
     """
+    warn_of_pages(settings)
     workers = settings.workers or cores()
     if workers > 1:
         return run_workers(settings, workers, greet, origins)

@@ -4,6 +4,9 @@ Browsers let any site send requests to any server the browser reaches, also to o
 Two checks keep strangers' pages out: the ``Origin`` (or ``Sec-Fetch-Site``) must be ours, and the
 ``Host`` must be a name we serve, else a page could rebind its own name to our address and pass
 for us (DNS rebinding).
+
+Where any origin is allowed, a stranger's page may ask, but as nobody: what a browser adds by itself
+to each request (cookies, a password it once was given) would have it act as the visitor.
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from notifier.errors import ForeignHost, ForeignOrigin
+
+# Among those that are allowed: any there is.
+ANY_ORIGIN = "*"
 
 
 def check_host(host: str | None, *, bound: str, allowed: tuple[str, ...]) -> None:
@@ -39,27 +45,31 @@ def check_host(host: str | None, *, bound: str, allowed: tuple[str, ...]) -> Non
 
 def check_origin(
     headers: Mapping[str, str], *, allowed: tuple[str, ...], navigable: bool = False
-) -> None:
+) -> bool:
     """The request must come from our own pages, an allowed site, or no page at all.
 
+    :return: whether what a browser adds by itself says who asks; not where the page may ask only
+        because any may.
     :param navigable: following a link from another site is fine: it shows our page.
     :raises ForeignOrigin:
     """
     site = headers.get("Sec-Fetch-Site")
     if site in ("same-origin", "none"):
-        return
+        return True
     origin = headers.get("Origin")
     if site is None and origin is None:
-        return  # not a browser
+        return True  # not a browser
     if origin is not None:
-        if "*" in allowed or origin.lower() in allowed:
-            return
+        if origin != ANY_ORIGIN and origin.lower() in allowed:
+            return True
         # Without Sec-Fetch-Site (plain http outside loopback, older browsers) this is all there
         # is to go by. The scheme is left out: a proxy may have taken TLS off.
         if site is None and _authority(origin) == headers.get("Host", "").lower():
-            return
+            return True
+        if ANY_ORIGIN in allowed:
+            return False
     if navigable and headers.get("Sec-Fetch-Mode") == "navigate":
-        return
+        return True
     raise ForeignOrigin(
         f"Pages of {(origin or 'another site')[:100]} may not use this server. If they should, "
         "name the origin in the setting allowed_origins."

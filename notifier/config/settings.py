@@ -82,7 +82,11 @@ class Settings(BaseSettings):
         "Host names served besides loopback names, IP addresses and the bound host; * is any.",
     )
     allowed_origins: Origins = _setting(
-        "Network", (), "Origins of other sites whose pages may use this server."
+        "Network",
+        (),
+        "Origins of other sites whose pages may use this server; * is any, whose cookies are then "
+        "passed over. With *, and without keys or tokens, every page that somebody who reaches "
+        "this server visits may do everything.",
     )
 
     trusted_proxies: Networks = _setting(
@@ -511,6 +515,11 @@ class Settings(BaseSettings):
     @classmethod
     def _shared_broker(cls, workers: int, info: ValidationInfo) -> int:
         return brokerurl.check_workers(workers, broker=info.data.get("broker", ""))
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is something to know anybody by."""
+        return any(getattr(self, name) for name in _ASKS)
 
     def keypair(self) -> tuple[Path, Path] | None:
         """The files of certificate and key, where TLS is served."""

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
+from notifier.auth.origin import ANY_ORIGIN
 from notifier.channels import check_channel
 from notifier.config.redisurl import without_password
 from notifier.config.sizes import format_size, parse_size
@@ -63,6 +64,8 @@ def _host_name(name: str) -> str:
 
 
 def _origin(origin: str) -> str:
+    if origin == ANY_ORIGIN:
+        return origin
     try:
         parts = urlsplit(origin.lower())
         port = parts.port
@@ -71,6 +74,7 @@ def _origin(origin: str) -> str:
     if (
         parts.scheme not in ("http", "https")
         or not parts.hostname
+        or "*" in parts.hostname
         or parts.path not in ("", "/")
         or parts.query
         or parts.fragment
@@ -78,7 +82,7 @@ def _origin(origin: str) -> str:
     ):
         raise ValueError(
             f"{origin!r} is not an origin: write scheme, host and, if it is not the usual one, "
-            "the port, such as https://app.example.org"
+            "the port, such as https://app.example.org, or * for any"
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     usual = {"http": 80, "https": 443}[parts.scheme]

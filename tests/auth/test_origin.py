@@ -119,8 +119,34 @@ def test_allowed_sites_may() -> None:
     cross = {"Origin": "https://App.Example", "Sec-Fetch-Site": "cross-site"}
     assert origin_is_ours(cross, allowed="https://app.example")
     assert origin_is_ours(cross, allowed="*")
+    assert not origin_is_ours({"Sec-Fetch-Site": "cross-site"}, allowed="*"), "nobody says whose"
     assert not origin_is_ours(cross, allowed="http://app.example https://app.example:8443")
     assert origin_is_ours({"Origin": "null"}, allowed="null")
+
+
+@pytest.mark.parametrize(
+    ("headers", "speaks"),
+    [
+        ({}, True),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": f"http://{HOST}"}, True),
+        ({"Sec-Fetch-Site": "none"}, True),
+        ({"Origin": f"https://{HOST}"}, True),
+        ({"Origin": "https://App.example", "Sec-Fetch-Site": "cross-site"}, True),
+        ({"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}, False),
+        ({"Origin": "https://evil.example", "Sec-Fetch-Site": "same-site"}, False),
+        ({"Origin": f"http://{HOST}", "Sec-Fetch-Site": "cross-site"}, False),
+        ({"Origin": "https://evil.example"}, False),
+        ({"Origin": "https://evil.example", "Sec-Fetch-Mode": "navigate"}, False),
+        ({"Origin": "null"}, False),
+        ({"Origin": "*"}, False),
+        ({"Origin": ""}, False),
+    ],
+)
+def test_what_browsers_add_does_not_speak_for_pages_that_any_origin_lets_in(
+    headers: dict[str, str], speaks: bool
+) -> None:
+    allowed = ("https://app.example", "*")
+    assert check_origin({"Host": HOST, **headers}, allowed=allowed, navigable=True) is speaks
 
 
 def test_link_from_another_site_may_show_a_page() -> None:

@@ -231,3 +231,86 @@ def test_a_token_does_not_open_the_door_to_a_foreign_page(
         arguments = [token("alerts"), transport, module]
         assert page.evaluate(CONNECT, [open_to.url, *arguments]) == "ours"
         assert page.evaluate(CONNECT, [server.url, *arguments]) in ("waiting", "failed")
+
+
+# With all that the browser has for the server.
+AS_THE_VISITOR = {
+    "websocket": ATTEMPTS["websocket"],
+    "raw websocket": ATTEMPTS["raw websocket"],
+    "read": """async (url) => {
+      try {
+        const answer = await fetch(url + "/channels/alerts/history", {credentials: "include"});
+        return answer.ok ? "came" : answer.status;
+      } catch (error) { return error.name; }
+    }""",
+    "publish without asking": """async (url) => {
+      const request = {method: "POST", mode: "no-cors", body: "by another site",
+        credentials: "include"};
+      return (await fetch(url + "/notify/alerts", request)).type;
+    }""",
+    "form": ATTEMPTS["form"],
+    "events": """(url) => new Promise((resolve) => {
+      const source = new EventSource(url + "/events?channel=alerts&since=all",
+        {withCredentials: true});
+      source.onmessage = () => resolve("came");
+      source.onerror = () => resolve(source.readyState === 2 ? "refused" : "lost");
+    })""",
+    "ticket": """async (url) => {
+      try {
+        const request = {method: "POST", credentials: "include"};
+        return (await fetch(url + "/ticket", request)).ok ? "came" : "no";
+      } catch (error) { return error.name; }
+    }""",
+}
+
+
+@pytest.mark.parametrize("allowing", ["any", "this one"])
+def test_where_any_page_may_none_acts_as_the_visitor(
+    tmp_path: Path, visitor: BrowserContext, site: int, allowing: str
+) -> None:
+    # Another port is no other site: browsers bring even their strictest cookies along.
+    foreign = f"http://127.0.0.1:{site}"
+    allowed = "*" if allowing == "any" else foreign
+    with Guarded(tmp_path, "--allowed-origins", allowed, "--token-cookie", "session") as server:
+        server.notify("alerts", message="ours")
+        cookie = {"name": "session", "value": token("alerts", publish=True), "url": server.url}
+        visitor.add_cookies([cookie])  # type: ignore[list-item]
+        page = visitor.new_page()
+        page.goto(foreign)
+        outcomes = {}
+        for what, script in AS_THE_VISITOR.items():
+            hung = "new Promise((resolve) => setTimeout(resolve, 3_000, 'nothing'))"
+            outcomes[what] = page.evaluate(
+                f"(url) => Promise.race([({script})(url), {hung}])", server.url
+            )
+        if allowing == "any":
+            assert outcomes == {
+                "websocket": "nothing",  # open, and nobody's
+                "raw websocket": 1006,
+                "read": "TypeError",
+                "publish without asking": "opaque",
+                "form": "answered",
+                "events": "refused",
+                "ticket": "TypeError",
+            }
+            assert messages(server) == ["ours"]
+        else:
+            assert outcomes["websocket"] == "came", "that it could be otherwise"
+            assert messages(server) == ["ours", *["by another site"] * 3]
+        # What the page has of its own is good.
+        module = f"{server.url}/static/notifier.js"
+        for transport in ("websocket", "sse"):
+            arguments = [server.url, token("alerts"), transport, module]
+            assert page.evaluate(CONNECT, arguments) == "ours"
+
+
+def test_without_keys_any_page_may_do_everything_where_any_may(
+    visitor: BrowserContext, foreign: str
+) -> None:
+    with Server("--allowed-origins", "*") as server:
+        assert any("server.open_to_any_page" in line for line in server.log)
+        server.notify("alerts", message="ours")
+        page = visitor.new_page()
+        page.goto(foreign)
+        for what in ("websocket", "read", "events", "ticket", *PUBLISHES[:3]):
+            assert attempt(page, what, server) == "came", what

@@ -83,3 +83,35 @@ async def test_a_handshake_needs_no_such_headers(friendly: Server) -> None:
     answer = await request(friendly.port, "GET", "/ws", headers=headers)
     assert answer.status == 101
     assert SHARED not in answer.headers
+
+
+# --- any site ---
+
+
+@pytest.mark.parametrize("origin", [STRANGER, "null", "*"])
+@pytest.mark.parametrize("path", ["/channels", "/nowhere"])
+async def test_where_any_site_is_allowed_answers_are_shared_without_credentials(
+    origin: str, path: str
+) -> None:
+    async with serving(allowed_origins=("*", FRIEND)) as server:
+        headers = {"Origin": origin, "Sec-Fetch-Site": "cross-site"}
+        answer = await request(server.port, "GET", path, headers=headers)
+        assert answer.status == (404 if path == "/nowhere" else 200)
+        # With the star, no browser shares what was asked for with cookies (WHATWG Fetch §4.10).
+        assert answer.headers[SHARED] == "*"
+        assert "access-control-allow-credentials" not in answer.headers
+        assert answer.headers["vary"] == "Origin"
+        friends = await request(server.port, "GET", path, headers={"Origin": FRIEND})
+        assert friends.headers[SHARED] == FRIEND
+
+
+async def test_where_any_site_is_allowed_a_browser_that_asks_beforehand_is_told_so() -> None:
+    async with serving(allowed_origins=("*",)) as server:
+        asked = {
+            "Origin": STRANGER,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization,content-type",
+        }
+        answer = await request(server.port, "OPTIONS", "/notify", headers=asked)
+        assert (answer.status, answer.headers[SHARED]) == (204, "*")
+        assert answer.headers["access-control-allow-headers"] == "*, Authorization"
