@@ -9,7 +9,6 @@ from handlers.base import Handler
 from handlers.described import JSON, Answer, Operation, Operations, Parameter
 from handlers.parameters import CHANNEL, LIMIT
 from notifier.auth.scopes import Scope
-from notifier.channels import check_channel
 from notifier.errors import (
     BadChannel,
     BadParameter,
@@ -70,7 +69,7 @@ class Channel(Handler):
     async def get(self, channel: str) -> None:
         query.check_names(self.request.query_arguments, self.describes["GET"].query)
         self.answer_json(
-            messages.channel(await self.node.directory.channel(check_channel(channel)))
+            messages.channel(await self.node.directory.channel(self.node.check_channel(channel)))
         )
 
     head = get

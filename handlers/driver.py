@@ -49,7 +49,7 @@ class Driver:
         self._sink = sink
         self._connection = connection
         self._close = close
-        self._session = Session()
+        self._session = Session(longest_name=node.settings.max_channel_name_bytes)
         self._following = Following(node, sink, say=lambda kind, message: _say(sink, message))
 
     async def open(self, names: Iterable[str], start_of: Starts, *, presence: bool = False) -> None:

@@ -72,7 +72,7 @@ class ChannelHistory(Handler):
     async def get(self, channel: str) -> None:
         query.check_names(self.request.query_arguments, self.describes["GET"].query)
         page = await self.node.history(
-            check_channel(channel),
+            self.node.check_channel(channel),
             self.get_query_argument("since", None),
             query.read_limit(self.get_query_argument("limit", None)),
             before=query.read_position("before", self.get_query_argument("before", None)),
@@ -85,6 +85,7 @@ class ChannelHistory(Handler):
 
     async def delete(self, channel: str) -> None:
         query.check_names(self.request.query_arguments, self.describes["DELETE"].query)
+        # Also one that was published to when the settings still allowed so long a name.
         deleted = await self.node.clear(check_channel(channel))
         self.facts = {"path": self.request.path, "deleted": deleted}
         self.answer({"channel": channel, "deleted": deleted})

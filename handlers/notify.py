@@ -17,7 +17,6 @@ from handlers.ndjson import is_ndjson
 from handlers.parameters import CHANNEL
 from handlers.policy import Policy
 from handlers.publishing import Outcome, check_rate, publish, publish_all
-from notifier.channels import check_channel
 from notifier.errors import TooManyItems
 from notifier.node import Node
 
@@ -57,7 +56,7 @@ class Notify(Handler):
         self.timed_body = False
         (channel,) = self.path_args or (None,)
         if channel is not None:
-            check_channel(channel)
+            self.node.check_channel(channel)
         self._lines = LongBody(self, self._connection, channel=channel)
 
     def begin_body(self) -> None:
@@ -83,7 +82,7 @@ class Notify(Handler):
             self.hang_up()
             return
         if channel is not None:
-            check_channel(channel)
+            self.node.check_channel(channel)
         key = idempotency_key(self.request.headers)
         body = decompressed(
             bytes(self.body),

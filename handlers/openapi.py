@@ -13,16 +13,20 @@ from pydantic.json_schema import GenerateJsonSchema
 import notifier
 from handlers import answers
 from handlers.described import JSON, Operation, Parameter, Shape
+from handlers.parameters import NAME_SHAPE
 from handlers.policy import Level, Need
 from handlers.route import Route
 from notifier import errors
 from notifier.auth.rules import Access
 from notifier.auth.scopes import Scope
+from notifier.channels import MAX_CHANNEL_BYTES
 from notifier.errors import (
+    BadChannel,
     BadCredential,
     BadRequest,
     BodyTooLarge,
     BrokerUnavailable,
+    ChannelTooLong,
     ExpiredCredential,
     Forbidden,
     ForeignHost,
@@ -64,13 +68,20 @@ _SCHEMES: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def document(routes: Iterable[Route], access: Access, *, cookie: str = "") -> dict[str, Any]:
+def document(
+    routes: Iterable[Route],
+    access: Access,
+    *,
+    cookie: str = "",
+    longest_name: int = MAX_CHANNEL_BYTES,
+) -> dict[str, Any]:
     """All of the service.
 
     :param access: says where nobody in particular may do something.
     :param cookie: the name of the one that says who it is, if there is one.
+    :param longest_name: of a channel or a pattern, in bytes.
     """
-    schemas = _Schemas()
+    schemas = _Schemas(longest_name)
     schemes: dict[str, Any] = dict(_SCHEMES)
     if cookie:
         schemes["cookie"] = {
@@ -87,6 +98,8 @@ def document(routes: Iterable[Route], access: Access, *, cookie: str = "") -> di
             refusals: list[type[NotifierError]] = [*_ANYWHERE, *operation.errors]
             if not route.policy.cross_site:
                 refusals += _FROM_ELSEWHERE
+            if BadChannel in operation.errors:
+                refusals.append(ChannelTooLong)
             if need is not Level.PUBLIC:
                 refusals += _CREDENTIALS
             if isinstance(need, Scope):
@@ -229,9 +242,13 @@ class _Titleless(GenerateJsonSchema):
 
 
 class _Schemas:
-    """Those that are referred to, made as they are asked for."""
+    """Those that are referred to, made as they are asked for.
 
-    def __init__(self) -> None:
+    :param longest_name: of a channel or a pattern, in bytes.
+    """
+
+    def __init__(self, longest_name: int) -> None:
+        self._longest_name = longest_name
         self._made: dict[str, Any] = {}
         self._known: dict[Shape, Any] = {}
         sentences = _SENTENCE.findall(errors.__doc__ or "")
@@ -242,6 +259,8 @@ class _Schemas:
 
     def of(self, shape: Shape) -> Any:
         """The shape's own, or a reference to it."""
+        if shape is NAME_SHAPE:
+            return {**NAME_SHAPE, "maxLength": self._longest_name}
         if isinstance(shape, Mapping):
             return dict(shape)
         if shape not in self._known:

@@ -7,7 +7,8 @@ from notifier.channels import MAX_CHANNEL_BYTES
 from notifier.history import DEFAULT_LIMIT, MAX_LIMIT
 from notifier.wire.resume import MAX_TOKEN_BYTES
 
-_NAME = {"type": "string", "minLength": 1, "maxLength": MAX_CHANNEL_BYTES}
+# The document tells the setting's length in its place.
+NAME_SHAPE = {"type": "string", "minLength": 1, "maxLength": MAX_CHANNEL_BYTES}
 SINCE_SHAPE = {"type": "string", "maxLength": MAX_TOKEN_BYTES}
 SWITCH = {"type": "string", "enum": ["0", "1"], "default": "0"}
 
@@ -15,8 +16,8 @@ CHANNEL = Parameter(
     name="channel",
     where="path",
     text="A channel's name: letters and digits of any script and `_ . ~ - @ =`, in parts "
-    f"separated by `:`; in NFC, at most {MAX_CHANNEL_BYTES} bytes of UTF-8.",
-    shape=_NAME,
+    "separated by `:`; in NFC. Its length is that in UTF-8.",
+    shape=NAME_SHAPE,
     example="alerts",
 )
 CONNECTION = Parameter(
@@ -29,7 +30,7 @@ CONNECTION = Parameter(
 CHANNELS = Parameter(
     name="channel",
     text="A channel, or a pattern such as `builds:*`; may be repeated.",
-    shape=_NAME,
+    shape=NAME_SHAPE,
     many=True,
     example=["alerts"],
 )

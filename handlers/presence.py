@@ -8,7 +8,6 @@ from handlers import answers, query
 from handlers.base import Handler
 from handlers.described import JSON, Answer, Operation, Operations
 from handlers.parameters import CHANNEL
-from notifier.channels import check_channel
 from notifier.errors import BadChannel, BrokerUnavailable, NoSuchChannel, UnknownField
 from notifier.wire import messages
 
@@ -29,7 +28,7 @@ class ChannelPresence(Handler):
 
     async def get(self, channel: str) -> None:
         query.check_names(self.request.query_arguments, self.describes["GET"].query)
-        members = await self.node.directory.presence(check_channel(channel))
+        members = await self.node.directory.presence(self.node.check_channel(channel))
         self.answer_json(messages.members_of_channel(members))
 
     head = get

@@ -9,7 +9,6 @@ from typing import Any
 from handlers.inorder import InOrder
 from notifier.auth.identity import Identity
 from notifier.auth.scopes import Scope
-from notifier.channels import check_channel
 from notifier.errors import BadChannel, BadField, NotifierError, PublishingTooFast, TooManyItems
 from notifier.node import Node, Published
 from notifier.notification import Notification
@@ -92,7 +91,7 @@ async def publish(
         if channel is not None:
             fields = _with_channel(fields, channel)
         notification = Notification.parse(fields)
-        targets = _targets(notification, node.settings.max_channels_per_notification)
+        targets = _targets(notification, node)
     except NotifierError as refusal:
         intake.refuse(refusal)
         return failed(refusal)
@@ -182,11 +181,12 @@ def goes_alone(fields: object) -> bool:
     return isinstance(fields, dict) and "channels" in fields
 
 
-def _targets(notification: Notification, limit: int) -> list[str]:
+def _targets(notification: Notification, node: Node) -> list[str]:
+    limit = node.settings.max_channels_per_notification
     if notification.channels is None:
         if notification.channel is None:
             raise BadChannel("Name the channel to publish to.", field="channel")
-        return [check_channel(notification.channel)]
+        return [node.check_channel(notification.channel)]
     if notification.channel is not None:
         raise BadField("Give channel or channels, not both.", field="channels")
     if not notification.channels:
@@ -197,7 +197,7 @@ def _targets(notification: Notification, limit: int) -> list[str]:
             limit=limit,
         )
     # All of them before any is published to: nothing is to be half stored.
-    return list(dict.fromkeys(check_channel(target) for target in notification.channels))
+    return list(dict.fromkeys(node.check_channel(target) for target in notification.channels))
 
 
 def failed(refusal: NotifierError) -> Outcome:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from tornado.web import RequestHandler
 
-from notifier.channels import Pattern, check_name, is_pattern
+from notifier.channels import Pattern, is_pattern
 from notifier.errors import (
     BadChannel,
     BadParameter,
+    BadRequest,
     BadSince,
     PresenceOff,
     TokenTooLong,
@@ -72,7 +73,7 @@ def read_wanted(
     """
     given = dict.fromkeys([*names, *handler.get_query_arguments("channel")])
     # Names first: a channel that a pattern has brought can't be subscribed by its name any more.
-    checked = tuple(sorted((check_name(name) for name in given), key=is_pattern))
+    checked = tuple(sorted((node.check_name(name) for name in given), key=is_pattern))
     limit = node.settings.max_subscriptions
     if len(checked) > limit:
         raise TooManySubscriptions(
@@ -134,5 +135,5 @@ def read_pattern(text: str) -> Pattern:
     """:raises BadParameter:"""
     try:
         return Pattern.parse(text)
-    except BadChannel as refusal:
+    except BadRequest as refusal:
         raise BadParameter(refusal.message, field="pattern") from None

@@ -66,7 +66,12 @@ def routes(node: Node, static: Path) -> list[Route]:
 
     @cache
     def described() -> dict[str, Any]:
-        return document(table, node.access, cookie=node.settings.token_cookie)
+        return document(
+            table,
+            node.access,
+            cookie=node.settings.token_cookie,
+            longest_name=node.settings.max_channel_name_bytes,
+        )
 
     table = [
         Route("/", Page, Policy(PUBLIC, navigable=True), {"index": static / "index.html"}),

@@ -114,9 +114,9 @@ class Socket(WebSocketHandler):
         need = self._policy.need(self.request.method)
         if self.node.access.open or need is Level.PUBLIC:
             return None
-        return self._identify(need, ambient=ambient)
+        return self._identify(ambient=ambient)
 
-    async def _identify(self, need: Need, *, ambient: bool) -> None:
+    async def _identify(self, *, ambient: bool) -> None:
         cookie = self.node.settings.token_cookie
         credential = credential_of(self.request, cookie=cookie, ambient=ambient)
         if credential is not None:

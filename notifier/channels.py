@@ -2,8 +2,8 @@
 
 A name is made of letters and digits of any script (Unicode's categories L, M and N) and
 ``_ . ~ - @ =``, in parts separated by ``:``; it is in Unicode's NFC form and at most 200 bytes of
-UTF-8 long. The part before the first ``:`` names the channel's namespace, if there is one of that
-name.
+UTF-8 long, or less where the settings say so. The part before the first ``:`` names the channel's
+namespace, if there is one of that name.
 
 A pattern is written like a name, with ``*`` where any characters may stand, ``:`` among them, or
 none: ``builds:*``, ``*:errors``, ``*``.
@@ -17,26 +17,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from notifier.errors import BadChannel
+from notifier.errors import BadChannel, ChannelTooLong
 
 MAX_CHANNEL_BYTES = 200
 _ALLOWED = frozenset("_.~-@=*")
 
 
-def check_channel(name: object) -> str:
+def check_channel(name: object, *, longest: int = MAX_CHANNEL_BYTES) -> str:
     """The name itself, when it is one.
 
+    :param longest: bytes; at most :data:`MAX_CHANNEL_BYTES`.
     :raises BadChannel: saying which rule it breaks.
+    :raises ChannelTooLong:
     """
     if name is None:
         raise BadChannel("Name the channel.", field="channel")
     if not isinstance(name, str):
         raise BadChannel("A channel name must be a string.", field="channel")
-    if len(name) > MAX_CHANNEL_BYTES:
-        # Said without _problem, which would remember the name: it counts names, not bytes.
-        problem: str | None = _too_long(len(name.encode(errors="replace")))
-    else:
-        problem = _problem(name)
+    _check_size(name, longest)
+    problem = _problem(name)
     if problem is not None:
         raise BadChannel(f"{name[:60]!r} is not a channel name: {problem}", field="channel")
     return name
@@ -47,12 +46,6 @@ def check_channel(name: object) -> str:
 def _problem(name: str) -> str | None:
     if not name:
         return "it is empty."
-    try:
-        size = len(name.encode())
-    except UnicodeEncodeError:
-        return "it holds a lone surrogate."
-    if size > MAX_CHANNEL_BYTES:
-        return _too_long(size)
     if name.startswith("$"):
         return "a leading $ is kept for the server's own channels."
     if "*" in name:
@@ -62,6 +55,10 @@ def _problem(name: str) -> str | None:
 
 def _malformed(name: str) -> str | None:
     """What names and patterns must both be."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "it holds a lone surrogate."
     if not unicodedata.is_normalized("NFC", name):
         return "it is not in Unicode's NFC form."
     for part in name.split(":"):
@@ -77,8 +74,22 @@ def _malformed(name: str) -> str | None:
     return None
 
 
-def _too_long(size: int) -> str:
-    return f"it is {size} bytes long, {MAX_CHANNEL_BYTES} are allowed."
+def _check_size(name: str, longest: int) -> None:
+    """Before anything remembers the name: what does counts names, not bytes.
+
+    :raises ChannelTooLong:
+    """
+    # A character is one byte at least; most names are ASCII, where it is one.
+    if len(name) <= longest and name.isascii():
+        return
+    size = len(name.encode(errors="replace"))
+    if size > longest:
+        raise ChannelTooLong(
+            f"{name[:60]!r} is not a channel name: it is {size} bytes long, {longest} are allowed "
+            "(setting max_channel_name_bytes).",
+            field="channel",
+            limit=longest,
+        )
 
 
 def is_pattern(name: str) -> bool:
@@ -86,14 +97,17 @@ def is_pattern(name: str) -> bool:
     return "*" in name
 
 
-def check_name(name: object) -> str:
+def check_name(name: object, *, longest: int = MAX_CHANNEL_BYTES) -> str:
     """The name itself, when it is that of a channel or a pattern.
 
+    :param longest: bytes; at most :data:`MAX_CHANNEL_BYTES`.
     :raises BadChannel: saying which rule it breaks.
+    :raises ChannelTooLong:
     """
     if isinstance(name, str) and is_pattern(name):
+        _check_size(name, longest)
         return Pattern.parse(name).text
-    return check_channel(name)
+    return check_channel(name, longest=longest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +121,11 @@ class Pattern:
 
     @classmethod
     def parse(cls, text: str) -> Pattern:
-        """:raises BadChannel: saying which rule it breaks."""
-        problem = _pattern_problem(text) if len(text) <= MAX_CHANNEL_BYTES else "it is too long."
+        """:raises BadChannel: saying which rule it breaks.
+        :raises ChannelTooLong:
+        """
+        _check_size(text, MAX_CHANNEL_BYTES)
+        problem = _pattern_problem(text)
         if problem is not None:
             raise BadChannel(f"{text[:60]!r} is not a pattern: {problem}", field="channel")
         return cls(text)
@@ -127,11 +144,7 @@ def _pattern_problem(text: str) -> str | None:
         return "it has no *."
     if "**" in text:
         return "one * is enough: it stands for any number of characters."
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        return "it holds a lone surrogate."
-    return _too_long(size) if size > MAX_CHANNEL_BYTES else _malformed(text)
+    return _malformed(text)
 
 
 @lru_cache(maxsize=4096)

@@ -12,7 +12,8 @@
     │   ├── BadParameter            40006  a query parameter or header breaks its rule
     │   ├── BadBody                 40007  the body is not what its content type says
     │   ├── BadMessage              40008  a WebSocket message that is no JSON object
-    │   └── UnknownType             40009  a command nobody knows; carries the nearest known
+    │   ├── UnknownType             40009  a command nobody knows; carries the nearest known
+    │   └── ChannelTooLong          40010  the name of a channel or a pattern over its limit
     ├── Unauthenticated             40100  this needs a key or a token, and none was sent
     ├── BadCredential               40101  a key or a token that is none of ours
     ├── ExpiredCredential           40102  it was good once
@@ -162,6 +163,12 @@ class UnknownType(BadRequest):
     """Facts: ``nearest`` where a known type is near."""
 
     code = 40009
+
+
+class ChannelTooLong(BadRequest):
+    """Facts: ``field``, always "channel"; ``limit``, in bytes."""
+
+    code = 40010
 
 
 class Unauthenticated(NotifierError):

@@ -18,7 +18,7 @@ from notifier.auth.scopes import Scope
 from notifier.backfill import Backfill
 from notifier.brokers.base import Broker, Idempotency
 from notifier.brokers.fleet import Fleet
-from notifier.channels import Namespaces, Pattern, check_channel
+from notifier.channels import Namespaces, Pattern, check_channel, check_name
 from notifier.config import Origin, Settings
 from notifier.connections import Connection, Connections
 from notifier.counts import Counts
@@ -110,6 +110,7 @@ class Node:
             now_ms=now_ms,
             on_history=self._backfill.fetch,
         )
+        self._longest_name = settings.max_channel_name_bytes
         self.requests = Requests()
         publishes = settings.max_publishes_per_second
         # Of each producer; none where there is no limit.
@@ -242,6 +243,22 @@ class Node:
 
     # --- use cases ---
 
+    def check_channel(self, name: object) -> str:
+        """The name itself, when it is a channel's and no longer than the settings allow.
+
+        :raises BadChannel:
+        :raises ChannelTooLong:
+        """
+        return check_channel(name, longest=self._longest_name)
+
+    def check_name(self, name: object) -> str:
+        """As :meth:`check_channel`, of a channel or a pattern.
+
+        :raises BadChannel:
+        :raises ChannelTooLong:
+        """
+        return check_name(name, longest=self._longest_name)
+
     async def publish(
         self,
         notification: Notification,
@@ -257,7 +274,7 @@ class Node:
         :param id: for a notification that has none of its own; else one is made.
         :raises NotifierError: nothing is known to be stored.
         """
-        name = check_channel(channel)
+        name = self.check_channel(channel)
         id = notification.id or id or self.new_id()
         draft = notification.draft(name, id=id, now_ms=self.now_ms())
         idempotency = None

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from notifier import logs
 from notifier.auth.origin import ANY_ORIGIN
-from notifier.authentication import CannotAuthenticate
+from notifier.authentication import CannotAuthenticate, authenticates
 from notifier.brokers.base import CannotOpen
 from notifier.collector import settle
 from notifier.config import Origin, Settings
@@ -50,7 +50,7 @@ def allow_files(connections: int) -> None:
 
 def warn_of_pages(settings: Settings) -> None:
     """Say so where every page on the web may use the server through its visitors' browsers."""
-    if ANY_ORIGIN in settings.allowed_origins and not settings.asks:
+    if ANY_ORIGIN in settings.allowed_origins and not authenticates(settings):
         logs.event(
             log,
             logging.WARNING,

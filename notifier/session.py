@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from notifier.channels import check_channel, check_name
+from notifier.channels import MAX_CHANNEL_BYTES, check_channel, check_name
 from notifier.errors import (
     BadField,
     BadJSON,
@@ -145,10 +145,14 @@ _REFUSED: dict[State, frozenset[str]] = {
 
 
 class Session:
-    """One client's side of the conversation."""
+    """One client's side of the conversation.
 
-    def __init__(self) -> None:
+    :param longest_name: of a channel or a pattern, in bytes.
+    """
+
+    def __init__(self, *, longest_name: int = MAX_CHANNEL_BYTES) -> None:
         self.state = State.OPEN
+        self._longest = longest_name
         self._strikes = 0
 
     def receive(self, message: str | bytes) -> list[Step]:
@@ -208,17 +212,19 @@ class Session:
                 raise unknown_field(name, name, _MEMBERS[kind])
         match kind:
             case "subscribe":
-                channel = check_name(parsed.get("channel"))
+                channel = check_name(parsed.get("channel"), longest=self._longest)
                 return Subscribe(channel, _since(parsed), ref, _presence(parsed))
             case "unsubscribe":
                 return Unsubscribe(check_name(parsed.get("channel")), ref)
             case "publish":
                 return Publish(parsed, ref)
             case "history":
-                channel = check_channel(parsed.get("channel"))
+                channel = check_channel(parsed.get("channel"), longest=self._longest)
                 return ReadHistory(channel, _since(parsed), _limit(parsed), ref)
             case "presence":
-                return ReadPresence(check_channel(parsed.get("channel")), ref)
+                return ReadPresence(
+                    check_channel(parsed.get("channel"), longest=self._longest), ref
+                )
             case "authenticate":
                 return Authenticate(_token(parsed), ref)
             case _:

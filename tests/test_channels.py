@@ -7,8 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier import channels
-from notifier.channels import MAX_CHANNEL_BYTES, Namespace, Namespaces, check_channel
-from notifier.errors import BadChannel
+from notifier.channels import (
+    MAX_CHANNEL_BYTES,
+    Namespace,
+    Namespaces,
+    Pattern,
+    check_channel,
+    check_name,
+)
+from notifier.errors import BadChannel, ChannelTooLong
 
 letters = st.characters(categories=["L", "M", "N"])
 parts = st.text(letters | st.sampled_from("_.~-@="), min_size=1, max_size=12)
@@ -37,7 +44,7 @@ def test_name_of_any_script_is_a_channel(name: str) -> None:
 def test_name_is_a_channel_exactly_when_it_keeps_the_rule(name: str) -> None:
     try:
         check_channel(name)
-    except BadChannel as refusal:
+    except (BadChannel, ChannelTooLong) as refusal:
         assert not keeps_the_rule(name)
         assert refusal.field == "channel"
         assert refusal.message.encode()  # it can be sent
@@ -58,8 +65,6 @@ def test_names_of_the_world_are_channels(name: str) -> None:
     ("name", "problem"),
     [
         ("", "empty"),
-        ("x" * 201, "201 bytes long, 200 are allowed"),
-        ("é" * 101, "202 bytes long, 200 are allowed"),
         ("$sys", "leading \\$"),
         ("alerts:*", "only allowed in patterns"),
         ("e\u0301", "NFC"),
@@ -106,7 +111,7 @@ def test_refusal_shows_control_characters_escaped() -> None:
 @pytest.mark.parametrize("character", ["x", "\ud800", "é", "*"])
 def test_endless_name_is_refused_in_short_and_not_remembered(character: str) -> None:
     before = channels._problem.cache_info().currsize
-    with pytest.raises(BadChannel, match="200 are allowed") as caught:
+    with pytest.raises(ChannelTooLong, match="200 are allowed") as caught:
         check_channel(character * 10_000_000)
     assert len(caught.value.message) < 600
     assert channels._problem.cache_info().currsize == before
@@ -125,3 +130,25 @@ def test_namespace_is_named_before_the_first_colon() -> None:
 def test_namespace_without_history_is_ephemeral() -> None:
     assert Namespace(history_size=0).ephemeral
     assert not Namespace(history_size=1).ephemeral
+
+
+@pytest.mark.parametrize(("name", "size"), [("abc", 3), ("éa", 3), ("警", 3), ("a:*", 3)])
+def test_names_are_as_long_as_they_may_be_and_not_a_byte_longer(name: str, size: int) -> None:
+    assert check_name(name, longest=size) == name
+    with pytest.raises(ChannelTooLong, match="max_channel_name_bytes") as caught:
+        check_name(name, longest=size - 1)
+    assert (caught.value.limit, caught.value.field) == (size - 1, "channel")
+
+
+@pytest.mark.parametrize(("name", "size"), [("x" * 201, 201), ("é" * 101, 202)])
+def test_refusal_says_how_long_it_is(name: str, size: int) -> None:
+    with pytest.raises(ChannelTooLong, match=f"{size} bytes long, 200 are allowed"):
+        check_channel(name)
+
+
+@pytest.mark.parametrize("name", ["x" * 201, "é" * 101, "x*" + "é" * 100, "\ud800" * 201])
+def test_nothing_is_ever_longer_than_the_format_allows(name: str) -> None:
+    with pytest.raises(ChannelTooLong):
+        check_name(name)
+    with pytest.raises(ChannelTooLong):
+        Pattern.parse(name)

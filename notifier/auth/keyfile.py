@@ -32,7 +32,7 @@ from pydantic_core import to_json
 from notifier.auth.keys import ApiKey, Keys
 from notifier.auth.reach import Reach
 from notifier.auth.scopes import Scope
-from notifier.errors import BadChannel
+from notifier.errors import BadRequest
 
 _MAX_BYTES = 4 * 1024 * 1024  # some 20,000 keys; parsing it takes about a second
 _REQUIRED = ("name", "scopes", "channels", "created", "id", "sha256")
@@ -147,7 +147,7 @@ class KeyFile:
         for number, table in enumerate(tables, 1):
             try:
                 keys.append(_key(table))
-            except (ValueError, BadChannel) as error:
+            except (ValueError, BadRequest) as error:
                 name = table.get("name") if isinstance(table, dict) else None
                 shown = f" ({name[:64]!r})" if isinstance(name, str) else ""
                 raise self._unusable(f"key {number}{shown}: {error}") from None

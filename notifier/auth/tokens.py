@@ -21,7 +21,7 @@ from notifier.auth.keyset import MAX_KID_BYTES, Keyset
 from notifier.auth.reach import Reach
 from notifier.auth.revocations import MAX_TOKEN_ID_BYTES, Revocations
 from notifier.auth.scopes import Scope
-from notifier.errors import BadChannel, BadCredential, BadJSON, ExpiredCredential
+from notifier.errors import BadCredential, BadJSON, BadRequest, ExpiredCredential
 from notifier.jsontext import parse_json
 
 MAX_TOKEN_BYTES = 8192
@@ -230,7 +230,7 @@ def _reach(claims: dict[str, Any], claim: str) -> Reach:
         raise BadCredential(f"This token's {claim} are more than {MAX_CHANNELS}.")
     try:
         return Reach.of(channels)
-    except BadChannel as error:
+    except BadRequest as error:
         raise BadCredential(f"This token's {claim}: {error.message}") from None
 
 

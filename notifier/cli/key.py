@@ -23,7 +23,7 @@ from notifier.cli.terminal import Exit, complain, fail, say_table
 from notifier.config.settings import variable_name
 from notifier.config.sources import CONFIG_VARIABLE, DEFAULT_FILE
 from notifier.durations import parse_duration
-from notifier.errors import BadChannel
+from notifier.errors import BadRequest
 
 _NOTES = (
     "A server that runs with this file takes the change over within a second or so. Exit codes: 0 "
@@ -135,7 +135,7 @@ def create(
             created=now,
             expires=None if expires is None else now + _lifetime(expires),
         )
-    except (ValueError, BadChannel) as error:
+    except (ValueError, BadRequest) as error:
         raise fail(Exit.USAGE, str(error)) from None
     file = _file(config, keys_file)
     try:

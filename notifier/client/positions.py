@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from notifier.channels import check_channel
-from notifier.errors import BadChannel
+from notifier.errors import BadRequest
 from notifier.notification import Position
 
 _TOKEN = re.compile(r"(.*);t=([0-9]{1,12})(?:\.([0-9]{1,9}))?", re.DOTALL)
@@ -59,7 +59,7 @@ class Token:
             channel, _, position = part.rpartition("=")
             try:
                 check_channel(channel)
-            except BadChannel as error:
+            except BadRequest as error:
                 raise ValueError(str(error)) from None
             places[channel] = Place(*_epoch_and_offset(position))
         milliseconds = int((match[3] or "0").ljust(3, "0")[:3])

@@ -19,7 +19,7 @@ from pydantic_settings import (
 )
 
 from notifier.auth.loopback import is_loopback
-from notifier.channels import Namespace, Namespaces
+from notifier.channels import MAX_CHANNEL_BYTES, Namespace, Namespaces
 from notifier.config import brokerurl, tokens
 from notifier.config.namespaces import NamespaceSettings
 from notifier.config.values import (
@@ -349,6 +349,14 @@ class Settings(BaseSettings):
         "0 is any number. All nodes should have the same.",
         ge=0,
     )
+    max_channel_name_bytes: Size = _setting(
+        "Limits",
+        MAX_CHANNEL_BYTES,
+        "Longest name of a channel or a pattern that may be published or subscribed to, or asked "
+        "about; in UTF-8.",
+        ge=1,
+        le=MAX_CHANNEL_BYTES,
+    )
     max_channels: int = _setting("Limits", 100_000, "Channels the broker keeps.", ge=1)
     max_idempotency_keys: int = _setting(
         "Limits",
@@ -515,11 +523,6 @@ class Settings(BaseSettings):
     @classmethod
     def _shared_broker(cls, workers: int, info: ValidationInfo) -> int:
         return brokerurl.check_workers(workers, broker=info.data.get("broker", ""))
-
-    @property
-    def asks(self) -> bool:
-        """Whether there is something to know anybody by."""
-        return any(getattr(self, name) for name in _ASKS)
 
     def keypair(self) -> tuple[Path, Path] | None:
         """The files of certificate and key, where TLS is served."""

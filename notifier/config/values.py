@@ -21,7 +21,7 @@ from notifier.channels import check_channel
 from notifier.config.redisurl import without_password
 from notifier.config.sizes import format_size, parse_size
 from notifier.durations import parse_duration
-from notifier.errors import BadChannel
+from notifier.errors import BadRequest
 
 
 def _duration(value: object) -> object:
@@ -113,7 +113,7 @@ def _table(value: object) -> object:
 def _namespace_name(name: str) -> str:
     try:
         check_channel(name)
-    except BadChannel as error:
+    except BadRequest as error:
         raise ValueError(error.message) from None
     if ":" in name:
         raise ValueError("a namespace is the part of a channel's name before its first colon")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from notifier.channels import check_channel, is_pattern
 from notifier.durations import parse_duration
-from notifier.errors import BadChannel, BadSince, TokenTooLong
+from notifier.errors import BadRequest, BadSince, TokenTooLong
 from notifier.instants import parse_instant
 from notifier.notification import Position
 
@@ -178,7 +178,7 @@ def _positions(text: str) -> dict[str, Position]:
             if not equals:
                 raise ValueError("it has no =")
             positions[check_channel(channel)] = Position.parse(place)
-        except (ValueError, BadChannel) as problem:
+        except (ValueError, BadRequest) as problem:
             raise BadSince(
                 f"The part {part[:60]!r} of the resume token can't be read: {problem}",
                 field="since",

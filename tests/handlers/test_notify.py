@@ -551,7 +551,7 @@ async def test_a_channel_in_the_url_is_percent_decoded(
 
 @pytest.mark.parametrize(
     "name",
-    ["a%20b", "%FF", "a%2Fb", "%00", "*", "$sys", "a::b", ":", "e%CC%81", "x" * 201, "a%0Ab"],
+    ["a%20b", "%FF", "a%2Fb", "%00", "*", "$sys", "a::b", ":", "e%CC%81", "a%0Ab"],
 )
 async def test_a_bad_channel_in_the_url_is_told_so(post: Post, name: str) -> None:
     for path, method in ((f"/notify/{name}", "POST"), (f"/notify/{name}", "PUT")):
