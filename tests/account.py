@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from notifier.brokers.base import Idempotency, Receipt
-from notifier.brokers.memory import MemoryBroker
+from notifier.brokers.memory.broker import MemoryBroker
 from notifier.errors import BrokerUnavailable
 from notifier.history import History
 from notifier.notification import Draft, Gap, Position, Publication
@@ -107,14 +107,15 @@ class RecordingBroker(MemoryBroker):
 
     def lose(self, channel: str) -> None:
         """Lose the channel's log, and tell who listens, as a broker must."""
-        log = self._logs.get(channel)
+        logs = self._logs
+        log = logs.get(channel)
         if log is None or not log.head:
             return
         old = Position(log.epoch, log.head)
-        self._forget(channel, log)
+        logs.forget(channel, log)
         receiver = self._receivers.get(channel)
         if receiver is not None:
-            fresh = self._logs[channel] = type(log)(self._virgin_epoch, self._now_ms())
+            fresh = logs.to_follow(channel, self._now_ms())
             receiver.gap(Gap(channel, after=old, before=Position(fresh.epoch, 1)))
 
     def forget_all_history(self, channel: str) -> None:
@@ -122,9 +123,7 @@ class RecordingBroker(MemoryBroker):
         log = self._logs.get(channel)
         if log is None:
             return
-        while log.publications:
-            self._size -= log.drop_oldest()
-        self._recent.pop(channel, None)
+        self._logs.clear(channel, log)
 
 
 class Account:

@@ -8,7 +8,7 @@ from pathlib import Path
 from notifier.brokers.alone import Alone
 from notifier.brokers.base import Broker
 from notifier.brokers.fleet import Fleet, new_node_id
-from notifier.brokers.memory import MemoryBroker
+from notifier.brokers.memory.broker import MemoryBroker
 from notifier.brokers.sqlite.broker import SqliteBroker
 from notifier.channels import Namespaces
 from notifier.config import Settings

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from notifier.brokers import memory
 from notifier.brokers.base import Idempotency, Receipt
 from notifier.brokers.epochs import COUNTER_SECONDS
-from notifier.brokers.memory import MemoryBroker
+from notifier.brokers.memory import logs
+from notifier.brokers.memory.broker import MemoryBroker
 from notifier.channels import Namespace, Namespaces
 from notifier.errors import TooManyChannels
 from notifier.notification import Draft, Position, Publication
@@ -89,7 +89,7 @@ async def test_least_recently_used_channel_is_trimmed_first() -> None:
     await bench.publish("published")
     assert bench.broker.size == 6 * ONE
     await bench.publish("new")
-    left = {name: log.head - log.floor for name, log in bench.broker._logs.items()}
+    left = {name: log.head - log.floor for name, log in bench.broker._logs._logs.items()}
     assert left == {"heard": 0, "read": 2, "published": 3, "new": 1}
 
 
@@ -128,7 +128,7 @@ async def test_bytes_are_given_back_however_publications_go() -> None:
     bench.clock.ms += HOUR_MS
     bench.sweep_all()
     assert bench.broker.size == 0
-    assert not bench.broker._recent
+    assert not bench.broker._logs._recent
 
 
 # --- channels ---
@@ -159,7 +159,7 @@ async def test_listening_and_reading_make_no_channel() -> None:
         await bench.broker.subscribe(f"c{n}", listener)
         await bench.broker.history(f"d{n}", All(), 1)
         await bench.broker.unsubscribe(f"c{n}", listener)
-    assert not bench.broker._logs
+    assert not bench.broker._logs._logs
     assert place(await bench.publish()).offset == 1
 
 
@@ -213,7 +213,7 @@ async def test_forgetting_one_channel_changes_no_other() -> None:
     await bench.broker.subscribe("empty", listener)
     bench.clock.ms += 1
     bench.sweep_all()
-    assert "old" not in bench.broker._logs
+    assert bench.broker._logs.get("old") is None
     assert place(await bench.publish("kept")) == Position(kept.epoch, 2)
     (begun,) = listener.heard
     assert begun is not None and isinstance(begun, Position)
@@ -232,7 +232,7 @@ async def test_two_brokers_have_no_epoch_in_common() -> None:
 async def test_sweep_looks_at_a_bounded_number_of_logs_and_in_turn_at_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(memory, "SWEEP_LOGS", 10)
+    monkeypatch.setattr(logs, "SWEEP_LOGS", 10)
     bench = Bench()
     for n in range(35):
         await bench.publish(f"c{n}")
@@ -247,7 +247,7 @@ async def test_sweep_looks_at_a_bounded_number_of_logs_and_in_turn_at_all(
 async def test_sweep_bears_channels_that_come_and_go_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(memory, "SWEEP_LOGS", 1)
+    monkeypatch.setattr(logs, "SWEEP_LOGS", 1)
     bench = Bench()
     listeners = [Listener() for _ in range(4)]
     for n, listener in enumerate(listeners):

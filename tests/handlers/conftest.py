@@ -13,7 +13,7 @@ from tornado.web import Application
 from handlers.application import application
 from notifier.assets import static_path
 from notifier.brokers.alone import Alone
-from notifier.brokers.memory import MemoryBroker
+from notifier.brokers.memory.broker import MemoryBroker
 from notifier.config import Settings
 from notifier.errors import NoSuchChannel
 from notifier.node import Node, wall_clock_ms

@@ -69,8 +69,8 @@ async def texts_in(server: Server, channel: str) -> list[str]:
 
 async def stored(server: Server, count: int) -> None:
     """Wait until the channel ``a`` has so many."""
-    log = server.node.broker._logs  # type: ignore[attr-defined]
-    await until(lambda: "a" in log and log["a"].head >= count)
+    logs = server.node.broker._logs  # type: ignore[attr-defined]
+    await until(lambda: (log := logs.get("a")) is not None and log.head >= count)
 
 
 @asynccontextmanager
