@@ -19,6 +19,7 @@ from notifier.brokers.base import CannotOpen, Idempotency, Receipt
 from notifier.brokers.epochs import COUNTER_SECONDS
 from notifier.brokers.sqlite import broker as broker_module
 from notifier.brokers.sqlite import database as database_module
+from notifier.brokers.sqlite import groupcommit as groupcommit_module
 from notifier.brokers.sqlite import writer as writer_module
 from notifier.brokers.sqlite.broker import SqliteBroker
 from notifier.brokers.sqlite.writer import Writer
@@ -107,7 +108,7 @@ class Bench:
 
     @property
     def writer(self) -> Writer:
-        writer = self.broker._writer
+        writer = self.broker._commits._writer
         assert writer is not None
         return writer
 
@@ -141,7 +142,8 @@ class Bench:
     async def sweep(self) -> None:
         """Once, to the end."""
         self.broker.sweep()
-        await until(lambda: not self.broker._sweep_wanted and self.broker._asked is None)
+        commits = self.broker._commits
+        await until(lambda: not commits._sweep_wanted and commits._asked is None)
 
     def rows(self, statement: str) -> list[Any]:
         """What is in the file, as a stranger sees it."""
@@ -276,7 +278,7 @@ async def test_channel_of_a_namespace_that_became_ephemeral_is_not_shown(tmp_pat
         assert await bench.broker.channel("live:a") is None
         assert (await bench.broker.history("live:a", All(), 10)).head is None
         await bench.sweep()
-        assert bench.broker._writer is not None and bench.writer.size == 0
+        assert bench.writer.size == 0
 
 
 async def test_ephemeral_channels_are_not_written() -> None:
@@ -385,7 +387,7 @@ async def test_nothing_is_told_before_it_is_committed() -> None:
 
 
 async def test_transaction_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker_module, "TRANSACTION_ORDERS", 10)
+    monkeypatch.setattr(groupcommit_module, "TRANSACTION_ORDERS", 10)
     async with opened() as bench:
         commits = bench.count_commits()
         await asyncio.gather(*(bench.publish("long:a") for _ in range(95)))
@@ -498,7 +500,7 @@ async def test_totals_are_as_they_were_after_a_failure() -> None:
 async def test_disk_that_hangs_is_trouble_and_blocks_nobody_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(broker_module, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(groupcommit_module, "SLOW_SECONDS", 0.0)
     async with opened(max_unwritten_bytes=5000) as bench:
         await bench.publish()
         assert bench.broker.trouble is None
@@ -593,8 +595,8 @@ async def test_end_of_the_writer_is_seen(caplog: pytest.LogCaptureFixture) -> No
         await until(lambda: commits.count == 1)
         later = asyncio.create_task(bench.publish())
         await asyncio.sleep(0.01)
-        assert bench.broker._work is not None
-        bench.broker._work.cancel()
+        assert bench.broker._commits._work is not None
+        bench.broker._commits._work.cancel()
         commits.let.set()
         for task in (*waiting, later):
             with pytest.raises(BrokerUnavailable):
