@@ -64,6 +64,3 @@ class Reach:
 
 def _ends_open(pattern: Pattern) -> bool:
     return pattern.text.find("*") == len(pattern.text) - 1
-
-
-EVERYWHERE = Reach.of(["*"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from notifier.auth import keys as module
 from notifier.auth.keys import ApiKey, Keys, looks_like_key, make_key
-from notifier.auth.reach import EVERYWHERE, Reach
+from notifier.auth.reach import Reach
 from notifier.auth.scopes import Scope
 from notifier.errors import BadCredential, ExpiredCredential
 
@@ -27,7 +27,7 @@ KEYS = Keys([KEY])
 
 
 def test_key_is_known_by_its_text_and_may_what_it_was_granted() -> None:
-    other, other_text = make("app", scopes=[Scope.ADMIN, Scope.HISTORY], channels=EVERYWHERE)
+    other, other_text = make("app", scopes=[Scope.ADMIN, Scope.HISTORY], channels=Reach.of(["*"]))
     keys = Keys([KEY, other])
     assert len(keys) == 2
     identity = keys.identify(TEXT, NOW)

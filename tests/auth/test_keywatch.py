@@ -9,7 +9,7 @@ import pytest
 from notifier.auth.keyfile import KeyFile, KeyFileError
 from notifier.auth.keys import make_key
 from notifier.auth.keywatch import WatchedKeys
-from notifier.auth.reach import EVERYWHERE
+from notifier.auth.reach import Reach
 from notifier.auth.scopes import Scope
 from notifier.errors import BadCredential
 
@@ -18,7 +18,7 @@ NOW = 1_780_000_000.0
 
 def add(file: KeyFile, name: str) -> str:
     """The text of a new key."""
-    key, text = make_key(name, scopes=[Scope.PUBLISH], channels=EVERYWHERE, created=NOW)
+    key, text = make_key(name, scopes=[Scope.PUBLISH], channels=Reach.of(["*"]), created=NOW)
     file.add(key)
     return text
 

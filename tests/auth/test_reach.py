@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.auth.reach import EVERYWHERE, Reach
+from notifier.auth.reach import Reach
 from notifier.channels import Pattern
 from notifier.errors import BadChannel
 
@@ -77,8 +77,12 @@ def test_reach_of_nothing_covers_nothing() -> None:
     nothing = Reach.of([])
     assert not nothing
     assert not any(nothing.covers(name) for name in ("", "a", "*"))
-    assert EVERYWHERE
-    assert EVERYWHERE.covers("*")
+
+
+def test_reach_of_everything_covers_everything() -> None:
+    everywhere = Reach.of(["*"])
+    assert everywhere
+    assert everywhere.covers("*")
 
 
 @pytest.mark.parametrize("channel", ["", "a b", "a**", "$sys", "e\u0301", "a::b", 5, None])

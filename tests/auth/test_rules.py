@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.auth.identity import ANYBODY, Identity
-from notifier.auth.reach import EVERYWHERE, Reach
+from notifier.auth.reach import Reach
 from notifier.auth.rules import Access, Rule, Rules
 from notifier.auth.scopes import Scope
 from notifier.errors import Forbidden, Unauthenticated
 
 KEY = Identity("key", "ci", {Scope.PUBLISH: Reach.of(["builds:*"])})
 USER = Identity("token", "42", {Scope.SUBSCRIBE: Reach.of(["news"])})
-ROOT = Identity("key", "root", dict.fromkeys(Scope, EVERYWHERE))
+ROOT = Identity("key", "root", dict.fromkeys(Scope, Reach.of(["*"])))
 OF_CHANNELS = [Scope.PUBLISH, Scope.SUBSCRIBE, Scope.HISTORY, Scope.PRESENCE]
 
 
