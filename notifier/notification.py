@@ -159,6 +159,18 @@ class Draft:
     key: str | None = None
     expires_ms: int | None = None
 
+    def at(self, position: Position | None) -> Publication:
+        """It has its place; ``None`` in an ephemeral channel."""
+        return Publication(
+            self.channel,
+            position,
+            self.id,
+            self.time_ms,
+            self.body,
+            self.key,
+            self.expires_ms,
+        )
+
     @property
     def size(self) -> int:
         """What its publication will be reckoned at."""

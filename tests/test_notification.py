@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from notifier.errors import BadField
 from notifier.instants import format_instant
-from notifier.notification import Gap, Notification, Position, Publication
+from notifier.notification import Draft, Gap, Notification, Position, Publication
 from tests.test_fields import NOW_MS, json_values, own_fields
 
 YEAR_MS = 366 * 86_400_000
@@ -111,6 +111,12 @@ def test_fingerprint_tells_every_field() -> None:
 
 
 # --- publications ---
+
+
+@pytest.mark.parametrize("position", [Position("e", 7), None])
+def test_publication_is_its_draft_in_its_place(position: Position | None) -> None:
+    publication = Draft("a", "x", NOW_MS, b'"data":1', "k", NOW_MS + 1).at(position)
+    assert publication == Publication("a", position, "x", NOW_MS, b'"data":1', "k", NOW_MS + 1)
 
 
 def test_publication_expires_at_its_time_and_not_before() -> None:

@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from notifier.channels import Pattern
+from notifier.errors import TooManyChannels
 from notifier.history import ChannelState, History
 from notifier.notification import Draft, Gap, Position, Publication
 from notifier.value import value
@@ -55,6 +56,15 @@ class Receipt:
 
 class CannotOpen(Exception):
     """The broker can't begin, and waiting won't help. Its sentence is for who starts the server."""
+
+
+def too_many_channels(limit: int) -> TooManyChannels:
+    """The refusal of a channel more than the broker may remember."""
+    return TooManyChannels(
+        f"This server remembers {limit} channels and can't take another now (setting "
+        "max_channels).",
+        limit=limit,
+    )
 
 
 class Receiver(Protocol):

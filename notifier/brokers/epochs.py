@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 import string
 
+from notifier.channels import Namespace
+
 # An offset counter outlives its channel's history by this (DESIGN promise: 30 days at least).
 COUNTER_SECONDS = 30 * 86400
 
@@ -16,3 +18,8 @@ _LETTER = bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in range(256))
 def new_epoch() -> str:
     """A tag no other log has: 8 letters and digits, 47 random bits."""
     return secrets.token_bytes(8).translate(_LETTER).decode()
+
+
+def counter_ms(namespace: Namespace) -> int:
+    """How many milliseconds after its last use a channel's counter may be forgotten."""
+    return round((namespace.history_ttl + COUNTER_SECONDS) * 1000)

@@ -11,7 +11,7 @@ from notifier.brokers.memory.logs import Logs
 from notifier.brokers.page import cut_page
 from notifier.channels import Namespaces, Pattern
 from notifier.history import ChannelState, History
-from notifier.notification import Draft, Position, Publication
+from notifier.notification import Draft, Position
 from notifier.recovery import Extent, recover
 from notifier.wire.resume import Since
 
@@ -72,15 +72,7 @@ class MemoryBroker:
             log = self._logs.to_write(draft.channel, now_ms)
             log.head += 1
             position = Position(log.epoch, log.head)
-        publication = Publication(
-            draft.channel,
-            position,
-            draft.id,
-            draft.time_ms,
-            draft.body,
-            draft.key,
-            draft.expires_ms,
-        )
+        publication = draft.at(position)
         if position is None:
             if draft.channel not in self._receivers:
                 self._announce_birth(draft.channel, None)

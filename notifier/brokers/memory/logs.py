@@ -6,10 +6,10 @@ from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Container
 
-from notifier.brokers.epochs import COUNTER_SECONDS, new_epoch
+from notifier.brokers.base import too_many_channels
+from notifier.brokers.epochs import counter_ms, new_epoch
 from notifier.brokers.memory.log import Log
 from notifier.channels import Namespace, Namespaces
-from notifier.errors import TooManyChannels
 from notifier.notification import Publication
 
 # Logs looked at in one call of sweep(), so that a sweep never holds the loop for long.
@@ -74,11 +74,7 @@ class Logs:
         if log is None or log.head == 0:
             # Listeners to channels without publications don't count: they leave again.
             if len(self._names) >= self._max_channels:
-                raise TooManyChannels(
-                    f"This server remembers {self._max_channels} channels and can't take another "
-                    "now (setting max_channels).",
-                    limit=self._max_channels,
-                )
+                raise too_many_channels(self._max_channels)
             insort(self._names, channel)
         if log is None:
             log = self._logs[channel] = self.virgin(now_ms)
@@ -132,8 +128,7 @@ class Logs:
                 continue
             namespace = self._namespaces.of(channel)
             self.trim(channel, log, namespace, now_ms)
-            kept_ms = round((namespace.history_ttl + COUNTER_SECONDS) * 1000)
-            if channel not in followed and now_ms - log.used_ms > kept_ms:
+            if channel not in followed and now_ms - log.used_ms > counter_ms(namespace):
                 self.forget(channel, log)
         del self._unswept[-SWEEP_LOGS:]
 

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 
 from notifier.brokers.base import PAGE_BYTES, Idempotency
-from notifier.brokers.epochs import COUNTER_SECONDS, new_epoch
+from notifier.brokers.epochs import counter_ms, new_epoch
 from notifier.brokers.redis import entry, scripts
 from notifier.brokers.redis.names import Names
 from notifier.brokers.redis.roundtrips import Call
@@ -194,7 +194,7 @@ class Calls:
             now_ms,
             now_ms - round(namespace.history_ttl * 1000),
             namespace.history_size,
-            round((namespace.history_ttl + COUNTER_SECONDS) * 1000),
+            counter_ms(namespace),
         )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 
+from notifier.brokers.base import too_many_channels
 from notifier.brokers.redis.calls import Calls
 from notifier.brokers.redis.commands import Commands
 from notifier.brokers.redis.names import Names
 from notifier.brokers.redis.refusals import checked
 from notifier.brokers.redis.roundtrips import Call
 from notifier.channels import Pattern
-from notifier.errors import TooManyChannels
 from notifier.history import ChannelState
 from notifier.notification import Position
 
@@ -51,11 +51,7 @@ class Registry:
         :raises BrokerUnavailable:
         """
         if not await self._commands.one(self._calls.register(channel, epoch)):
-            raise TooManyChannels(
-                f"This server remembers {self._max_channels} channels and can't take another "
-                "now (setting max_channels).",
-                limit=self._max_channels,
-            )
+            raise too_many_channels(self._max_channels)
         self._epochs[channel] = epoch
         self._epochs.move_to_end(channel)
         if len(self._epochs) > REMEMBERED:

@@ -35,7 +35,7 @@ from notifier.brokers.sqlite.writer import (
 from notifier.channels import Namespaces, Pattern
 from notifier.errors import BrokerUnavailable
 from notifier.history import ChannelState, History
-from notifier.notification import Draft, Position, Publication
+from notifier.notification import Draft, Position
 from notifier.wire.resume import Since
 
 T = TypeVar("T")
@@ -236,17 +236,7 @@ class SqliteBroker:
             self._keys.remember(idempotency, receipt, now_ms)
         if draft.channel not in self._receptions:
             self._receptions.announce_birth(draft.channel, None)
-        self._receptions.deliver(
-            Publication(
-                draft.channel,
-                None,
-                draft.id,
-                draft.time_ms,
-                draft.body,
-                draft.key,
-                draft.expires_ms,
-            )
-        )
+        self._receptions.deliver(draft.at(None))
         return receipt
 
     # --- threads ---

@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
-from notifier.brokers.epochs import COUNTER_SECONDS, new_epoch
+from notifier.brokers.base import too_many_channels
+from notifier.brokers.epochs import counter_ms, new_epoch
 from notifier.brokers.sqlite.database import virgin_epoch
 from notifier.channels import Namespaces
-from notifier.errors import TooManyChannels
 from notifier.notification import Draft, Position, Publication
 
 # Rows looked at at once when the oldest go.
@@ -88,15 +88,7 @@ class Logs:
         """:raises TooManyChannels: and nothing has changed."""
         log = self._log(draft.channel) or self._new_log(draft.channel, now_ms, epoch)
         log.head += 1
-        publication = Publication(
-            draft.channel,
-            Position(log.epoch, log.head),
-            draft.id,
-            draft.time_ms,
-            draft.body,
-            draft.key,
-            draft.expires_ms,
-        )
+        publication = draft.at(Position(log.epoch, log.head))
         self._appended.append(
             (
                 log.id,
@@ -212,11 +204,7 @@ class Logs:
 
     def _new_log(self, channel: str, now_ms: int, epoch: str | None) -> Log:
         if self.totals.channels >= self._max_channels:
-            raise TooManyChannels(
-                f"This server remembers {self._max_channels} channels and can't take another "
-                "now (setting max_channels).",
-                limit=self._max_channels,
-            )
+            raise too_many_channels(self._max_channels)
         log = Log(
             id=0,
             name=channel,
@@ -317,8 +305,7 @@ class Logs:
 
     def _forgotten_ms(self, log: Log) -> int:
         """When the counter of a log without publications has been kept for long enough."""
-        seconds = self._namespaces.of(log.name).history_ttl + COUNTER_SECONDS
-        return log.used_ms + round(seconds * 1000) + 1
+        return log.used_ms + counter_ms(self._namespaces.of(log.name)) + 1
 
     def _due_ms(self, log: Log) -> int:
         if log.oldest_ms is None:
