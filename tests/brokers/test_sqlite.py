@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from notifier.brokers.base import CannotOpen, Idempotency, Receipt
-from notifier.brokers.epochs import COUNTER_SECONDS
+from notifier.brokers.base import CannotOpen, Receipt
 from notifier.brokers.sqlite import broker as broker_module
 from notifier.brokers.sqlite import database as database_module
 from notifier.brokers.sqlite import groupcommit as groupcommit_module
@@ -24,9 +23,19 @@ from notifier.brokers.sqlite import writer as writer_module
 from notifier.brokers.sqlite.broker import SqliteBroker
 from notifier.brokers.sqlite.writer import Writer
 from notifier.channels import Namespace, Namespaces, Pattern
-from notifier.errors import BrokerUnavailable, InternalError, TooManyChannels
-from notifier.notification import Draft, Position, Publication
-from notifier.wire.resume import After, All, Last
+from notifier.errors import BrokerUnavailable, InternalError
+from notifier.notification import Position, Publication
+from notifier.wire.resume import After, All
+from tests.brokers.bounds_contract import (
+    COUNTER_MS,
+    HOUR_MS,
+    KEY_TTL_MS,
+    NAMESPACES,
+    ONE,
+    SIZE,
+    Bench,
+    Bounds,
+)
 from tests.brokers.contract import (
     PATIENCE_SECONDS,
     Clock,
@@ -36,15 +45,6 @@ from tests.brokers.contract import (
     any_use,
     offsets_of,
     place,
-)
-
-COUNTER_MS = COUNTER_SECONDS * 1000
-HOUR_MS = 3_600_000
-ONE = Publication("a", None, "n", 0, b"").size
-SIZE = 10
-NAMESPACES = Namespaces(
-    Namespace(history_size=SIZE, history_ttl=HOUR_MS / 1000),
-    {"live": Namespace(history_size=0), "long": Namespace(history_size=5000)},
 )
 
 
@@ -97,47 +97,33 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-class Bench:
+class SqliteBench(Bench):
     """An SQLite broker, its file and its clock."""
 
     def __init__(self, broker: SqliteBroker, clock: Clock, path: Path) -> None:
-        self.broker = broker
-        self.clock = clock
+        super().__init__(broker, clock)
         self.path = path
-        self.published = 0
 
     @property
     def writer(self) -> Writer:
         writer = self.broker._commits._writer
-        assert writer is not None
+        assert isinstance(writer, Writer)
         return writer
 
-    async def publish(
-        self,
-        channel: str = "a",
-        *,
-        size: int = 0,
-        key: str | None = None,
-        expires_in_ms: int | None = None,
-        id: str | None = None,
-    ) -> Receipt:
-        self.published += 1
-        expires_ms = None if expires_in_ms is None else self.clock.ms + expires_in_ms
-        draft = Draft(
-            channel,
-            id or f"n{self.published}",
-            self.clock.ms,
-            b"x" * size,
-            expires_ms=expires_ms,
-        )
-        return await self.broker.publish(draft, None if key is None else Idempotency(key, b""))
+    @property
+    def size(self) -> int:
+        return self.writer.size
 
-    async def offsets(self, channel: str = "a") -> list[int]:
-        return offsets_of((await self.broker.history(channel, All(), 1000)).publications)
+    def publications(self) -> int:
+        return len(self.rows("SELECT offset FROM publications"))
 
-    async def names(self) -> list[str]:
-        found = await self.broker.channels(Pattern.parse("*"), "", 100)
-        return [state.channel for state in found]
+    def channels(self) -> int:
+        return len(self.rows("SELECT id FROM channels"))
+
+    def keys(self) -> int:
+        count = len(self.rows("SELECT key FROM keys"))
+        assert count == self.writer._answers.count
+        return count
 
     async def sweep(self) -> None:
         """Once, to the end."""
@@ -176,14 +162,20 @@ async def opened(
     clock: Clock | None = None,
     namespaces: Namespaces = NAMESPACES,
     **limits: int,
-) -> AsyncIterator[Bench]:
+) -> AsyncIterator[SqliteBench]:
     path, clock = path or next(Scratch.files), clock or Clock()
-    broker = make_sqlite(namespaces, idempotency_ttl=60.0, now_ms=clock, path=path, **limits)
+    broker = make_sqlite(
+        namespaces, idempotency_ttl=KEY_TTL_MS / 1000, now_ms=clock, path=path, **limits
+    )
     await broker.open()
     try:
-        yield Bench(broker, clock, path)
+        yield SqliteBench(broker, clock, path)
     finally:
         await broker.close()
+
+
+class TestBounds(Bounds):
+    opened = staticmethod(opened)
 
 
 # --- restarts ---
@@ -279,6 +271,33 @@ async def test_channel_of_a_namespace_that_became_ephemeral_is_not_shown(tmp_pat
         assert (await bench.broker.history("live:a", All(), 10)).head is None
         await bench.sweep()
         assert bench.writer.size == 0
+
+
+async def test_bytes_are_counted_anew_after_a_restart(tmp_path: Path) -> None:
+    async with opened(tmp_path / "n.db", history_bytes=6 * ONE) as bench:
+        for n in range(6):
+            await bench.publish(f"c{n}")
+    async with opened(tmp_path / "n.db", history_bytes=6 * ONE) as bench:
+        assert bench.writer.size == 6 * ONE
+        await bench.publish("c5")
+        assert await bench.offsets("c0") == []
+
+
+async def test_forgotten_position_is_a_gap_in_the_new_epoch_also_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    clock = Clock()
+    async with opened(tmp_path / "n.db", clock) as bench:
+        first = place(await bench.publish())
+        clock.ms += 2 * COUNTER_MS
+        await bench.sweep()
+    async with opened(tmp_path / "n.db", clock) as bench:
+        page = await bench.broker.history("a", After(first), 10)
+        assert page.gap is not None
+        assert page.gap.after == first
+        again = place(await bench.publish())
+        assert again.offset == 1
+        assert again.epoch != first.epoch
 
 
 async def test_ephemeral_channels_are_not_written() -> None:
@@ -693,193 +712,6 @@ async def test_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.Monkey
         assert (tmp_path / "n.db").exists()
 
 
-# --- bytes ---
-
-
-async def test_least_recently_used_channel_is_trimmed_first() -> None:
-    async with opened(history_bytes=6 * ONE) as bench:
-        for channel in ("published", "read", "heard", "published", "read", "heard"):
-            await bench.publish(channel)
-            bench.clock.ms += 1
-        # In the order of use: heard, read, published.
-        await bench.broker.subscribe("heard", Listener())
-        bench.clock.ms += 1
-        await bench.broker.history("read", All(), 1)
-        bench.clock.ms += 1
-        await bench.publish("published")
-        assert bench.writer.size == 6 * ONE
-        await bench.sweep()  # by now the writer knows who was read and heard
-        await bench.publish("new")
-        left = {name: len(await bench.offsets(name)) for name in await bench.names()}
-        assert left == {"heard": 0, "read": 2, "published": 3, "new": 1}
-
-
-async def test_bytes_trimmed_are_a_gap_and_no_new_epoch() -> None:
-    async with opened(history_bytes=2 * ONE) as bench:
-        first = place(await bench.publish())
-        bench.clock.ms += 1
-        await bench.publish("b")
-        await bench.publish("b")
-        page = await bench.broker.history("a", After(Position(first.epoch, 0)), 10)
-        assert page.gap is not None
-        assert (page.gap.before, page.head) == (Position(first.epoch, 2), first)
-        assert (await bench.broker.history("a", After(first), 10)).gap is None
-        assert place(await bench.publish()) == Position(first.epoch, 2)
-
-
-async def test_publication_larger_than_all_bytes_is_announced_and_not_kept() -> None:
-    async with opened(history_bytes=10 * ONE) as bench:
-        listener = Listener()
-        await bench.broker.subscribe("a", listener)
-        await bench.publish("b")
-        await bench.publish(size=20 * ONE)
-        assert listener.ids == ["n2"]
-        assert (await bench.offsets("a"), await bench.offsets("b")) == ([], [])
-        assert bench.writer.size == 0
-
-
-async def test_bytes_are_given_back_however_publications_go() -> None:
-    async with opened() as bench:
-        for n in range(25):
-            await bench.publish(size=n, expires_in_ms=None if n % 2 else 1000)
-            await bench.publish(f"b{n}", size=100)
-        kept = sum(ONE + n for n in range(15, 25))
-        assert bench.writer.size == kept + 25 * (ONE + 100)
-        bench.clock.ms += 1000
-        await bench.sweep()
-        assert bench.writer.size == sum(ONE + n for n in range(15, 25, 2)) + 25 * (ONE + 100)
-        assert await bench.broker.clear("b0") == 1
-        bench.clock.ms += HOUR_MS
-        await bench.sweep()
-        assert bench.writer.size == 0
-        assert bench.rows("SELECT count(*) FROM publications") == [(0,)]
-
-
-async def test_bytes_are_counted_anew_after_a_restart(tmp_path: Path) -> None:
-    async with opened(tmp_path / "n.db", history_bytes=6 * ONE) as bench:
-        for n in range(6):
-            await bench.publish(f"c{n}")
-    async with opened(tmp_path / "n.db", history_bytes=6 * ONE) as bench:
-        assert bench.writer.size == 6 * ONE
-        await bench.publish("c5")
-        assert await bench.offsets("c0") == []
-
-
-# --- channels ---
-
-
-async def test_one_channel_too_many_is_refused_and_disturbs_nobody() -> None:
-    async with opened(max_channels=2) as bench:
-        listener = Listener()
-        await bench.broker.subscribe("c", listener)
-        results = await asyncio.gather(
-            bench.publish("a"),
-            bench.publish("b"),
-            bench.publish("c", key="k"),
-            bench.publish("a"),
-            return_exceptions=True,
-        )
-        assert isinstance(results[2], TooManyChannels)
-        assert results[2].limit == 2
-        assert listener.ids == []
-        assert (await bench.offsets("a"), await bench.offsets("c")) == ([1, 2], [])
-        # When there is room again the refused one, under the same key, is stored.
-        bench.clock.ms += HOUR_MS
-        await bench.sweep()
-        bench.clock.ms += COUNTER_MS + HOUR_MS + 1
-        await bench.sweep()
-        assert not (await bench.publish("c", key="k")).repeated
-
-
-async def test_listening_and_reading_make_no_channel() -> None:
-    async with opened(max_channels=1) as bench:
-        for n in range(50):
-            listener = Listener()
-            await bench.broker.subscribe(f"c{n}", listener)
-            await bench.broker.history(f"d{n}", All(), 1)
-            await bench.broker.unsubscribe(f"c{n}", listener)
-        await bench.sweep()
-        assert bench.rows("SELECT * FROM channels") == []
-        assert place(await bench.publish()).offset == 1
-
-
-# --- counters and epochs ---
-
-
-@pytest.mark.parametrize(("more_ms", "offset"), [(0, 2), (1, 1)])
-async def test_counter_outlives_the_history_by_thirty_days(more_ms: int, offset: int) -> None:
-    async with opened() as bench:
-        first = place(await bench.publish())
-        bench.clock.ms += HOUR_MS + COUNTER_MS + more_ms
-        await bench.sweep()
-        again = place(await bench.publish())
-        assert again.offset == offset
-        assert (again.epoch == first.epoch) == (offset == 2)
-
-
-async def test_forgotten_position_is_a_gap_in_the_new_epoch(tmp_path: Path) -> None:
-    clock = Clock()
-    async with opened(tmp_path / "n.db", clock) as bench:
-        first = place(await bench.publish())
-        clock.ms += 2 * COUNTER_MS
-        await bench.sweep()
-    async with opened(tmp_path / "n.db", clock) as bench:
-        page = await bench.broker.history("a", After(first), 10)
-        assert page.gap is not None
-        assert page.gap.after == first
-        again = place(await bench.publish())
-        assert again.offset == 1
-        assert again.epoch != first.epoch
-
-
-async def test_channel_with_a_listener_keeps_its_counter_and_for_thirty_days_more() -> None:
-    async with opened() as bench:
-        listener = Listener()
-        first = place(await bench.publish())
-        await bench.broker.subscribe("a", listener)
-        bench.clock.ms += 2 * COUNTER_MS
-        await bench.sweep()
-        await bench.broker.unsubscribe("a", listener)
-        await bench.sweep()
-        bench.clock.ms += COUNTER_MS
-        await bench.sweep()
-        assert place(await bench.publish()) == Position(first.epoch, 2)
-
-
-async def test_reading_keeps_the_counter() -> None:
-    async with opened() as bench:
-        first = place(await bench.publish())
-        for _ in range(3):
-            bench.clock.ms += COUNTER_MS
-            await bench.broker.history("a", Last(1), 1)
-            await bench.sweep()
-        assert place(await bench.publish()) == Position(first.epoch, 2)
-
-
-async def test_who_listens_to_a_channel_that_was_never_born_keeps_its_epoch() -> None:
-    async with opened() as bench:
-        await bench.publish("old")
-        listener = Listener()
-        await bench.broker.subscribe("empty", listener)
-        (begun,) = listener.heard
-        assert isinstance(begun, Position)
-        bench.clock.ms += COUNTER_MS + HOUR_MS + 1
-        await bench.sweep()
-        assert await bench.names() == []
-        page = await bench.broker.history("empty", After(begun), 10)
-        assert (page.head, page.gap) == (begun, None)
-        assert place(await bench.publish("empty")) == Position(begun.epoch, 1)
-        assert place(await bench.publish("old")).epoch != begun.epoch
-
-
-async def test_two_files_have_no_epoch_in_common() -> None:
-    epochs = set()
-    for _ in range(10):
-        async with opened() as bench:
-            epochs.add(place(await bench.publish()).epoch)
-    assert len(epochs) == 10
-
-
 # --- the sweep ---
 
 
@@ -921,43 +753,6 @@ async def test_sweep_that_fails_is_trouble() -> None:
         await bench.sweep()
         assert bench.broker.trouble is None
         assert bench.writer.size == 0
-
-
-# --- idempotency keys ---
-
-
-async def test_oldest_key_is_forgotten_when_there_are_too_many() -> None:
-    async with opened(max_keys=2) as bench:
-        for key in ("k1", "k2", "k3"):
-            await bench.publish(key=key)
-        assert (await bench.publish(key="k3")).repeated
-        assert (await bench.publish(key="k2")).repeated
-        assert not (await bench.publish(key="k1")).repeated
-        assert bench.rows("SELECT count(*) FROM keys") == [(2,)]
-
-
-async def test_repeat_does_not_prolong_a_key() -> None:
-    async with opened() as bench:
-        await bench.publish(key="k")
-        for _ in range(2):
-            bench.clock.ms += 30_000
-            again = await bench.publish(key="k")
-        assert not again.repeated
-        assert bench.rows("SELECT count(*) FROM keys") == [(1,)]
-
-
-async def test_sweep_lets_go_of_keys_whose_time_is_over() -> None:
-    async with opened() as bench:
-        await bench.publish(key="k1")
-        bench.clock.ms += 1
-        await bench.publish(key="k2")
-        bench.clock.ms += 59_999
-        await bench.sweep()
-        assert bench.rows("SELECT key FROM keys") == [("k2",)]
-        bench.clock.ms += 1
-        await bench.sweep()
-        assert bench.rows("SELECT key FROM keys") == []
-        assert bench.writer._answers.count == 0
 
 
 # --- the loop ---
