@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from tornado.ioloop import IOLoop
 
+from tests.handloop import HandLoop
 from tests.redisservers.cluster import Cluster
 from tests.redisservers.server import RedisServer
 
@@ -49,6 +50,15 @@ def io_loop() -> Iterator[IOLoop]:
         loop.run_until_complete(loop.shutdown_default_executor())
         io_loop.close(all_fds=True)
         asyncio.set_event_loop(None)
+
+
+@pytest.fixture
+def loop() -> Iterator[HandLoop]:
+    """The running loop, turned by hand."""
+    loop = HandLoop()
+    loop.start()
+    yield loop
+    loop.stop()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -45,14 +44,6 @@ class FakeConnections(dict[Sink, Connection]):
         del self[connection.sink]
         if not self:
             self.deserted.set()
-
-
-@pytest.fixture
-def loop() -> Iterator[HandLoop]:
-    loop = HandLoop()
-    loop.start()
-    yield loop
-    loop.stop()
 
 
 def drain(connections: FakeConnections, seconds: float) -> Drain:

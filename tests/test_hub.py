@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -105,14 +105,6 @@ class Bench:
             count += 1
             assert count < 10_000, "the hub never rests"
         return count
-
-
-@pytest.fixture
-def loop() -> Iterator[HandLoop]:
-    loop = HandLoop()
-    loop.start()
-    yield loop
-    loop.stop()
 
 
 def test_pass_over_fifteen_thousand_sockets_never_holds_the_loop_for_long() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from notifier.counts import Traffic
@@ -31,14 +29,6 @@ class Outlet:
             on_finished=lambda _: self.told.append("finished"),
             traffic=Traffic("websocket"),
         )
-
-
-@pytest.fixture
-def loop() -> Iterator[HandLoop]:
-    loop = HandLoop()
-    loop.start()
-    yield loop
-    loop.stop()
 
 
 def read_all(loop: HandLoop, stream: FakeStream) -> bytes:

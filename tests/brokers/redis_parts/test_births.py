@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -34,14 +33,6 @@ class FakeStream:
             return entries[::-1][: int(count)]
         first = int(str(start)[1:].partition("-")[0])
         return entries[first : first + int(count)]
-
-
-@pytest.fixture
-def loop() -> Iterator[HandLoop]:
-    loop = HandLoop()
-    loop.start()
-    yield loop
-    loop.stop()
 
 
 class Bench:

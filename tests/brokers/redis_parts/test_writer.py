@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -57,14 +57,6 @@ class FakeRedis:
         if refusal is not None:
             raise refusal
         self.entered.append(channel)
-
-
-@pytest.fixture
-def loop() -> Iterator[HandLoop]:
-    loop = HandLoop()
-    loop.start()
-    yield loop
-    loop.stop()
 
 
 class Bench:
