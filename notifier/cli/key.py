@@ -18,10 +18,9 @@ from notifier.auth.keys import ApiKey, make_key
 from notifier.auth.reach import Reach
 from notifier.auth.scopes import Scope
 from notifier.cli.command import Group
-from notifier.cli.settings import load_settings
+from notifier.cli.settings import load_settings, with_config
 from notifier.cli.terminal import Exit, complain, fail, say_table
 from notifier.config.settings import variable_name
-from notifier.config.sources import CONFIG_VARIABLE, DEFAULT_FILE
 from notifier.durations import parse_duration
 from notifier.errors import BadRequest
 
@@ -42,13 +41,7 @@ def _with_file(function: F) -> F:
         help=f"The file of the keys; else that of the setting keys_file "
         f"({variable_name('keys_file')}).",
     )(function)
-    return click.option(
-        "--config",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help=f"TOML file with settings; else that of {CONFIG_VARIABLE}, else ./{DEFAULT_FILE} "
-        "if it is there.",
-    )(function)
+    return with_config(function)
 
 
 def _file(config: Path | None, keys_file: str | None) -> KeyFile:

@@ -37,6 +37,17 @@ def default_text(field: FieldInfo) -> str:
     return "" if value in ([], {}) else str(value)
 
 
+def with_config(function: F) -> F:
+    """Give a command ``--config``, for :func:`load_settings`."""
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help=f"TOML file with settings; else that of {CONFIG_VARIABLE}, else ./{DEFAULT_FILE} "
+        "if it is there.",
+    )(function)
+
+
 def with_settings(function: F) -> F:
     """Give a command ``--config`` and a flag for each setting.
 
@@ -56,13 +67,7 @@ def with_settings(function: F) -> F:
             **({"is_flag": False, "flag_value": "true"} if is_switch(field) else {}),
         )
         function = option(function)
-    return click.option(
-        "--config",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help=f"TOML file with settings; else that of {CONFIG_VARIABLE}, else ./{DEFAULT_FILE} "
-        "if it is there.",
-    )(function)
+    return with_config(function)
 
 
 def load_settings(config: Path | None, flags: Mapping[str, Any] | None = None) -> Loaded:

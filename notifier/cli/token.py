@@ -21,11 +21,10 @@ from notifier.auth.tokens import MAX_TOKEN_BYTES, Token
 from notifier.cli.command import Group
 from notifier.cli.document import get_document
 from notifier.cli.post import Unreachable
-from notifier.cli.settings import load_settings
+from notifier.cli.settings import load_settings, with_config
 from notifier.cli.terminal import Exit, complain, fail, say
 from notifier.config import Settings
 from notifier.config.settings import variable_name
-from notifier.config.sources import CONFIG_VARIABLE, DEFAULT_FILE
 from notifier.config.tokens import TokenKeysError, static_keys, token_rules, verifies_tokens
 from notifier.durations import parse_duration
 from notifier.errors import BadCredential, NotifierError
@@ -35,10 +34,6 @@ from notifier.logs import escape
 _TIMEOUT = 5.0
 _LONGEST = 10 * 365 * 86400.0
 _MAX_KEY_BYTES = 64 * 1024
-_CONFIG_HELP = (
-    f"TOML file with settings; else that of {CONFIG_VARIABLE}, else ./{DEFAULT_FILE} if it is "
-    "there."
-)
 
 
 @click.group(
@@ -103,7 +98,7 @@ def command() -> None:
 )
 @click.option("--kid", metavar="NAME", help="The name under which the server knows that key.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help=_CONFIG_HELP)
+@with_config
 def make(
     sub: str,
     channels: tuple[str, ...],
@@ -188,7 +183,7 @@ def _lifetime(text: str) -> int:
 )
 @click.argument("token")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help=_CONFIG_HELP)
+@with_config
 def check(token: str, as_json: bool, config: Path | None) -> None:
     """Show what TOKEN says, and whether a server with these settings would take it."""
     settings = load_settings(config).settings
