@@ -128,8 +128,10 @@ class SqliteBench(Bench):
     async def sweep(self) -> None:
         """Once, to the end."""
         self.broker.sweep()
-        commits = self.broker._commits
-        await until(lambda: not commits._sweep_wanted and commits._asked is None)
+        broker, commits = self.broker, self.broker._commits
+        await until(
+            lambda: not commits._sweep_wanted and commits._asked is None and not broker._reads
+        )
 
     def rows(self, statement: str) -> list[Any]:
         """What is in the file, as a stranger sees it."""
