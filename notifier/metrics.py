@@ -34,6 +34,7 @@ class State:
     :param held_bytes: of publications, held ready for those who catch up.
     :param trouble: the broker can't be relied on.
     :param revocations: tokens that are good no longer, though their time is not over.
+    :param api_keys_trouble: the file of API keys can't be used.
     :param keys_trouble: the keys that verify tokens could not be fetched the last time.
     """
 
@@ -44,6 +45,7 @@ class State:
     trouble: bool
     draining: bool
     revocations: int
+    api_keys_trouble: bool
     keys_trouble: bool
 
 
@@ -249,6 +251,11 @@ class Metrics(Collector):
             "notifier_revocations",
             "Revoked tokens that are remembered, until their time is over.",
             state.revocations,
+        )
+        yield GaugeMetricFamily(
+            "notifier_api_keys_trouble",
+            "1 while the keys_file can't be used; the keys that were in it count on.",
+            state.api_keys_trouble,
         )
         yield GaugeMetricFamily(
             "notifier_token_keys_trouble",

@@ -25,6 +25,10 @@ class KeyHolder(Protocol):
     @property
     def keys(self) -> Keys: ...
 
+    @property
+    def problem(self) -> str | None:
+        """Why those there are could not be looked up anew; ``None`` when they could."""
+
 
 class Source(Protocol):
     """Has keys that verify tokens, and may have to fetch them."""
@@ -72,6 +76,11 @@ class Authenticator:
         self.tickets = Tickets(MemoryShelf() if shelf is None else shelf)
         self.revocations = Revocations()
         self._clock = clock
+
+    @property
+    def api_keys_trouble(self) -> str | None:
+        """Why the file of API keys can't be used just now; those that were in it count on."""
+        return None if self._holder is None else self._holder.problem
 
     @property
     def keys_trouble(self) -> str | None:

@@ -11,6 +11,9 @@
     id = "4fJ0xwzQ81Lm"
     sha256 = "9f86d0…"               # of the secret, 64 hexadecimal digits
 
+Where nobody has a key it says so: ``key = []``. A file that says nothing is what is left of one
+whose copy is under way, or whose disk was full.
+
 It is replaced as a whole, so whoever reads it sees the old or the new one.
 """
 
@@ -139,6 +142,11 @@ class KeyFile:
             document = tomllib.loads(content.decode())
         except (ValueError, RecursionError) as error:
             raise self._unusable(f"it is not TOML: {error}") from None
+        if not document:
+            raise self._unusable(
+                "it is empty; where nobody is to have a key, write key = [], and where there never "
+                "was one, delete it"
+            )
         unknown = document.keys() - {"key"}
         tables = document.get("key", [])
         if unknown or not isinstance(tables, list):
@@ -219,7 +227,7 @@ def _scope(value: object) -> Scope:
 
 
 def _write(keys: Iterable[ApiKey]) -> bytes:
-    return "\n".join([_HEADING, *map(_table, keys)]).encode()
+    return "\n".join([_HEADING, *(list(map(_table, keys)) or ["key = []\n"])]).encode()
 
 
 def _table(key: ApiKey) -> str:

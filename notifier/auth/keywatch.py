@@ -15,12 +15,18 @@ _log = logging.getLogger("notifier.auth")
 class WatchedKeys:
     """What a file of keys holds, as of the last :meth:`look`.
 
+    A file that can't be used, for whatever reason, changes nothing: it is cut short, or empty,
+    while somebody writes it, and when the disk is full.
+
+    :ivar problem: why it can't be used just now; ``None`` when it can.
     :raises KeyFileError: the file can't be used at the beginning; later that is only told.
     """
 
     def __init__(self, file: KeyFile) -> None:
         self._file = file
-        self._told: str | None = None
+        self.problem: str | None = None
+        # As it looked when it was last found to be changing.
+        self._seen: tuple[int, ...] | None = None
         # Before it is read: what changes in between is seen at the next look.
         self._stamp = self._look_at_it()
         self.keys = Keys(file.read())
@@ -28,30 +34,39 @@ class WatchedKeys:
     def look(self, *, again: bool = False) -> bool:
         """Read the file anew if it is another one, or has changed; costs a ``stat`` if not.
 
-        What can't be used leaves the keys as they are, and is logged as an error, once.
+        One that is changed in place is read when two looks in a row have found it the same: before
+        that it may not be whole. What can't be used leaves the keys as they are, and is logged as
+        an error, once.
 
         :param again: read it in any case, and tell again what is wrong with it.
         :returns: whether the keys were replaced.
         """
         stamp = self._look_at_it()
         if again:
-            self._told = None
-        elif stamp is not None and stamp == self._stamp:
-            return False
+            self.problem = None
+        elif stamp is not None:
+            if stamp == self._stamp:
+                return False
+            if self._is_same_file(stamp) and stamp != self._seen:
+                self._seen = stamp
+                return False
         try:
             keys = Keys(self._file.read())
         except KeyFileError as error:
             # What it holds stays wrong until it changes; what the system refused may be let soon.
             self._stamp = None if isinstance(error, KeyFileUnreadable) else stamp
-            if str(error) != self._told:
-                self._told = str(error)
+            if str(error) != self.problem:
+                self.problem = str(error)
                 logs.event(
                     _log, logging.ERROR, "keys.unusable", problem=str(error), kept=len(self.keys)
                 )
             return False
-        self._stamp, self._told, self.keys = stamp, None, keys
+        self._stamp, self.problem, self.keys = stamp, None, keys
         logs.event(_log, logging.INFO, "keys.read", file=str(self._file.path), keys=len(keys))
         return True
+
+    def _is_same_file(self, stamp: tuple[int, ...]) -> bool:
+        return self._stamp is not None and stamp[:2] == self._stamp[:2]
 
     def _look_at_it(self) -> tuple[int, ...] | None:
         try:

@@ -55,6 +55,20 @@ def test_what_was_added_is_read_and_what_was_removed_is_gone(file: KeyFile) -> N
     assert file.read() == [keys[0], keys[2]]
 
 
+def test_file_from_which_the_last_was_removed_says_that_nobody_has_a_key(file: KeyFile) -> None:
+    file.add(make("ci"))
+    file.remove("ci")
+    assert file.read() == []
+    whole = file.path.read_bytes()
+    for length in range(len(whole) - 1):  # the last is the end of the line
+        write(file, whole[:length])
+        with pytest.raises(KeyFileError):
+            file.read()
+    write(file, whole)
+    file.add(make("app"))
+    assert [key.name for key in file.read()] == ["app"]
+
+
 def test_file_is_for_its_owner_alone_and_holds_no_secret(file: KeyFile) -> None:
     key, text = make_key("ci", scopes=[Scope.ADMIN], channels=Reach(), created=NOW)
     before = os.umask(0)
@@ -121,6 +135,9 @@ def test_file_stays_its_owners_when_root_changes_it(file: KeyFile) -> None:
     ("text", "problem"),
     [
         ("key = 5", "something else"),
+        ("", "it is empty"),
+        (" \n\t\r\n", "it is empty"),
+        ("# API keys of not", "it is empty"),
         ("keys = []", "something else"),
         ("[key]\nname = 'ci'", "something else"),
         ("key = [5]", "key 1: write it as a table"),
@@ -147,7 +164,7 @@ def test_file_stays_its_owners_when_root_changes_it(file: KeyFile) -> None:
         (GOOD + GOOD.replace("ci", "app"), "two keys have the id"),
         ("#" * (4 * 1024 * 1024 + 1), "longer than"),
     ],
-    ids=range(26),
+    ids=range(29),
 )  # fmt: skip
 def test_file_that_is_not_what_it_should_be_is_refused(
     file: KeyFile, text: str | bytes, problem: str
@@ -197,7 +214,7 @@ def test_file_cut_anywhere_is_refused_or_has_fewer_keys_none_of_them_changed(
             left = file.read()
         except KeyFileError:
             continue
-        assert left == keys[: len(left)], length
+        assert left and left == keys[: len(left)], length
 
 
 def test_two_who_write_at_once_lose_nothing_of_each_other(file: KeyFile) -> None:

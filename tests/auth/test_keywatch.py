@@ -63,7 +63,22 @@ def test_file_changed_in_place_to_the_same_length_is_read(file: KeyFile) -> None
     file.path.write_text(text.replace('"ci"', '"ic"'))
     # Whatever the clock of the file system is: a moment later.
     os.utime(file.path, ns=(0, file.path.stat().st_mtime_ns + 1))
+    assert not watched.look()  # it may not be whole yet
     assert watched.look()
+
+
+def test_file_that_is_being_written_is_left_alone_until_it_stays_as_it_is(file: KeyFile) -> None:
+    texts = [add(file, f"key-{n}") for n in range(3)]
+    watched = WatchedKeys(file)
+    whole = file.path.read_bytes()
+    two = whole.index(b"[[key]]", whole.index(b"key-1"))  # good TOML, and one key less
+    for length in (0, 10, two, two + 5, len(whole)):
+        file.path.write_bytes(whole[:length])
+        os.utime(file.path, ns=(0, length + 1))
+        assert not watched.look()
+        assert all(watched.keys.identify(text, NOW) for text in texts)
+    assert watched.look()
+    assert len(watched.keys) == 3
 
 
 def test_server_does_not_begin_with_a_bad_file(file: KeyFile) -> None:
@@ -81,12 +96,16 @@ def test_bad_file_leaves_the_keys_in_force_and_is_told_once(
     for _ in range(3):
         assert not watched.look()
     assert errors(caplog) == ["keys.unusable"]
+    assert watched.problem is not None and "not TOML" in watched.problem
     assert watched.keys.identify(text, NOW).name == "ci"
     assert not watched.look(again=True)
     assert len(errors(caplog)) == 2
     file.path.write_bytes(good)
+    assert not watched.look()
     assert watched.look()
+    assert watched.problem is None
     file.path.write_bytes(good[:-10])
+    assert not watched.look()
     assert not watched.look()
     assert len(errors(caplog)) == 3  # it was good in between
 
@@ -98,8 +117,10 @@ def test_file_that_others_may_read_is_told_and_mended_by_chmod(
     watched = WatchedKeys(file)
     file.path.chmod(0o644)
     assert not watched.look()
+    assert not watched.look()
     assert len(errors(caplog)) == 1
     file.path.chmod(0o600)
+    assert not watched.look()
     assert watched.look()
 
 

@@ -25,6 +25,7 @@ def families() -> list[Any]:
         trouble=False,
         draining=False,
         revocations=0,
+        api_keys_trouble=False,
         keys_trouble=False,
     )
     return list(Metrics(Counts(), lambda: state, version="1", max_connections=1).collect())

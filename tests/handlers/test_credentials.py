@@ -263,6 +263,32 @@ async def test_a_revoked_key_is_out_and_so_are_its_connections(guarded: Guarded)
         assert answer.code == 40101
 
 
+@pytest.mark.parametrize("left", [b"", b" \n\n", b"# API keys of not", b"[[key]]\nname = "])
+async def test_a_keys_file_that_was_emptied_or_cut_revokes_nobody(
+    guarded: Guarded, left: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    server, path = guarded.server, guarded.file.path
+    shown = {"X-API-Key": guarded.key}
+    whole = path.read_bytes()
+    assert not server.node.state().api_keys_trouble
+    async with raw_socket(guarded.port, "/ws?channel=alerts", shown) as socket:
+        assert (await socket.message())["type"] == "subscribed"
+        path.write_bytes(left)
+        await until(lambda: server.node.state().api_keys_trouble)
+        server.reload()
+        assert server.node.state().api_keys_trouble
+        # Once by itself, and once because SIGHUP asks.
+        assert caplog.messages.count("keys.unusable") == 2
+        assert (await request(guarded.port, "GET", HISTORY, headers=shown)).status == 200
+        assert (await socket.ask({"type": "ping"}))["type"] == "reply"
+        path.write_bytes(whole)
+        await until(lambda: not server.node.state().api_keys_trouble)
+        guarded.file.remove("app")  # the last: nobody has a key now
+        assert (await socket.closed(answer=True))[0] == 4503
+    assert (await request(guarded.port, "GET", HISTORY, headers=shown)).code == 40101
+    assert not server.node.state().api_keys_trouble
+
+
 async def test_a_body_without_end_ends_with_its_key(guarded: Guarded) -> None:
     key, text = make_key(
         "pipe", scopes={Scope.PUBLISH}, channels=Reach.of(["*"]), created=time.time()
