@@ -57,6 +57,10 @@ class KeySource:
             self._fetch_soon(now)
         return self._jwks.keys(now)
 
+    def lacks(self, fingerprint: str) -> bool:
+        """Whether the keys that came last are without this one."""
+        return self._jwks.lacks(fingerprint)
+
     @property
     def problem(self) -> str | None:
         """Why the last fetch failed; ``None`` when it did not."""

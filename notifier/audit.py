@@ -21,7 +21,8 @@ ACTS = {
     "subscription.end": "`path`",
     "history.clear": "`path`, and how many publications were `deleted`",
     "token.revoke": "`token_id`, `until`, and how many connections were `ended`",
-    "keys.reload": "`file`, and how many connections were `ended`; `by` is `signal` or `watch`",
+    "keys.reload": "`file` (or URL), and how many connections were `ended`; `by` is `signal`, "
+    "`watch` or `fetch`",
     "settings.read": "`path`",
 }
 
@@ -48,9 +49,11 @@ def record(
 
 
 def record_reload(*, by: str, file: str, ended: int | None) -> None:
-    """The file of keys was read anew.
+    """Keys were read anew.
 
-    :param by: ``signal``: somebody asked for it; ``watch``: it had changed.
+    :param by: ``signal``: somebody asked for it; ``watch``: the file had changed; ``fetch``: what
+        is at the URL had.
+    :param file: or a URL.
     :param ended: connections; ``None``: it can't be used, and nothing has changed.
     """
     outcome = {"outcome": "failed"} if ended is None else {"outcome": "done", "ended": ended}

@@ -4,19 +4,45 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from notifier.auth.authenticator import Authenticator, Source
-from notifier.auth.keyfile import KeyFile, KeyFileError
+from notifier.auth.authenticator import Authenticator, Fixed, Source
+from notifier.auth.keyfile import KeyFile, KeyFileError, KeyFileUnreadable
+from notifier.auth.keys import Keys
+from notifier.auth.keyset import Keyset
 from notifier.auth.keywatch import WatchedKeys
 from notifier.auth.shelf import Shelf
 from notifier.config import Settings
 from notifier.config.access import access_of
-from notifier.config.tokens import TokenKeysError, static_keys, token_rules, verifies_tokens
+from notifier.config.tokens import (
+    TokenKeysError,
+    TokenKeysUnreadable,
+    static_keys,
+    token_rules,
+    verifies_tokens,
+)
 
 
 class CannotAuthenticate(Exception):
     """A file of keys can't be used; one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was found where keys are kept.
+
+    :param kind: of the credentials that they are about.
+    :param place: a file, or a URL.
+    :param by: ``signal``: somebody asked for it; ``watch`` or ``fetch``: it was seen.
+    :param changed: other keys are in force now; if not, these can't be used.
+    """
+
+    kind: Literal["key", "token"]
+    place: str
+    by: str
+    changed: bool
 
 
 class Authentication:
@@ -35,12 +61,21 @@ class Authentication:
         shelf: Shelf | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._keys: WatchedKeys | None = None
+        self._settings = settings
+        self._source = source
+        # What was fetched, when it was last looked at.
+        self._fetched: Keyset | None = None
+        self._keys: WatchedKeys[Keys] | None = None
+        self._token_keys: WatchedKeys[Keyset] | None = None
         try:
             if settings.keys_file:
-                self._keys = WatchedKeys(KeyFile(Path(settings.keys_file)))
-            static = static_keys(settings)
-        except (KeyFileError, TokenKeysError) as error:
+                file = KeyFile(Path(settings.keys_file))
+                self._keys = WatchedKeys(file.path, lambda: Keys(file.read()))
+            if settings.token_keys_file:
+                path = Path(settings.token_keys_file)
+                self._token_keys = WatchedKeys(path, self._read_token_keys)
+            static = self._token_keys or Fixed(static_keys(settings))
+        except KeyFileError as error:
             raise CannotAuthenticate(str(error)) from error
         self.access = access_of(settings, authenticates=authenticates(settings))
         self.authenticator = Authenticator(
@@ -52,9 +87,31 @@ class Authentication:
             shelf=shelf,
         )
 
-    def look(self, *, again: bool = False) -> bool:
-        """Whether the file of keys has changed; reads it then, or in any case."""
-        return self._keys is not None and self._keys.look(again=again)
+    def look(self, *, again: bool = False) -> list[Look]:
+        """See whether keys have changed; read the files then, or in any case.
+
+        :returns: of all that have, or were read.
+        """
+        by = "signal" if again else "watch"
+        looks = []
+        if self._keys is not None:
+            looks.append(Look("key", self._settings.keys_file, by, self._keys.look(again=again)))
+        if self._token_keys is not None:
+            changed = self._token_keys.look(again=again)
+            looks.append(Look("token", self._settings.token_keys_file, by, changed))
+        if self._source is not None:
+            before, self._fetched = self._fetched, self._source.at_hand()
+            if before and self._fetched is not before:
+                looks.append(Look("token", self._settings.token_jwks_url, "fetch", changed=True))
+        return [look for look in looks if look.changed or again]
+
+    def _read_token_keys(self) -> Keyset:
+        try:
+            return static_keys(self._settings)
+        except TokenKeysUnreadable as error:
+            raise KeyFileUnreadable(str(error)) from None
+        except TokenKeysError as error:
+            raise KeyFileError(str(error)) from None
 
 
 def authenticates(settings: Settings) -> bool:

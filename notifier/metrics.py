@@ -35,7 +35,7 @@ class State:
     :param trouble: the broker can't be relied on.
     :param revocations: tokens that are good no longer, though their time is not over.
     :param api_keys_trouble: the file of API keys can't be used.
-    :param keys_trouble: the keys that verify tokens could not be fetched the last time.
+    :param keys_trouble: the keys that verify tokens could not be read or fetched the last time.
     """
 
     blocked: int
@@ -259,7 +259,7 @@ class Metrics(Collector):
         )
         yield GaugeMetricFamily(
             "notifier_token_keys_trouble",
-            "1 while the keys at token_jwks_url can't be fetched; those that are there count on.",
+            "1 while keys of tokens can't be read or fetched; those that are there count on.",
             state.keys_trouble,
         )
         yield GaugeMetricFamily(

@@ -50,9 +50,9 @@ class Residents:
         self._authenticator = authenticator
         self._now = now
         # What to look for once more, since somebody may have been let in and not yet be among the
-        # connections: tokens by their ids; or keys.
+        # connections: tokens by their ids; or all that came with a key or a token.
         self._late_tokens: set[str] = set()
-        self._late_keys = False
+        self._late_kinds: set[str] = set()
 
     def carry_out(self, order: Order) -> bool:
         """Do it, if the connection is here; whether it was."""
@@ -112,16 +112,16 @@ class Residents:
         self._late_tokens |= tokens
         return self._end_revoked("token", tokens)
 
-    def recheck(self) -> int:
-        """Keys were revoked: end the connections that came with them; how many."""
-        self._late_keys = True
-        return self._end_revoked("key")
+    def recheck(self, kind: str) -> int:
+        """API keys, or the keys of tokens, were replaced: end the connections of those that count
+        no more; how many."""
+        self._late_kinds.add(kind)
+        return self._end_revoked(kind)
 
     def sweep(self) -> None:
         """Look once more, for who was on the way in."""
-        if self._late_keys:
-            self._late_keys = False
-            self._end_revoked("key")
+        while self._late_kinds:
+            self._end_revoked(self._late_kinds.pop())
         if self._late_tokens:
             tokens, self._late_tokens = self._late_tokens, set()
             self._end_revoked("token", tokens)

@@ -165,7 +165,7 @@ class Server:
         logs.event(log, logging.INFO, "server.listening", url=self.url)
 
     def reload(self) -> None:
-        """Read the API keys again, and the certificate and its key, for new connections.
+        """Read the files of keys again, and the certificate and its key, for new connections.
 
         If they can't be used it goes on with those it has.
         """
@@ -230,11 +230,9 @@ class Server:
             await asyncio.sleep(0 if more else SWEEP_SECONDS)
 
     def _look_at_keys(self, *, again: bool = False) -> None:
-        file, by = self.settings.keys_file, "signal" if again else "watch"
-        if self._authentication.look(again=again):
-            audit.record_reload(by=by, file=file, ended=self.node.residents.recheck())
-        elif again and file:
-            audit.record_reload(by=by, file=file, ended=None)
+        for look in self._authentication.look(again=again):
+            ended = self.node.residents.recheck(look.kind) if look.changed else None
+            audit.record_reload(by=look.by, file=look.place, ended=ended)
 
     def _watch(self) -> None:
         """Where nobody tells us of new keys, or of a new certificate."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from notifier.auth.identity import Identity
@@ -15,6 +16,7 @@ from notifier.auth.tokens import Token, TokenRules
 from notifier.auth.verified import VerifiedTokens
 from notifier.errors import BadCredential, ExpiredCredential, KeysUnavailable
 
+_NONE = Keyset()
 # No document that can be fetched has keys for them.
 _OF_SECRETS = frozenset({"HS256"})
 
@@ -30,6 +32,26 @@ class KeyHolder(Protocol):
         """Why those there are could not be looked up anew; ``None`` when they could."""
 
 
+class KeysetHolder(Protocol):
+    """Has the keys that verify tokens, of those that are here."""
+
+    @property
+    def keys(self) -> Keyset:
+        """The same object for as long as they are the same."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why those there are could not be looked up anew; ``None`` when they could."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Keys that stay the same for as long as the server runs."""
+
+    keys: Keyset = field(default_factory=Keyset)
+    problem: str | None = None
+
+
 class Source(Protocol):
     """Has keys that verify tokens, and may have to fetch them."""
 
@@ -42,6 +64,9 @@ class Source(Protocol):
 
     def at_hand(self) -> Keyset:
         """Those that count now, without waiting for any; the same object until they change."""
+
+    def lacks(self, fingerprint: str) -> bool:
+        """Whether the keys that came last are without this one."""
 
 
 class Authenticator:
@@ -61,17 +86,18 @@ class Authenticator:
         *,
         holder: KeyHolder | None = None,
         rules: TokenRules | None = None,
-        static: Keyset | None = None,
+        static: KeysetHolder | None = None,
         source: Source | None = None,
         shelf: Shelf | None = None,
     ) -> None:
         self._holder = holder
         self._rules = rules or TokenRules()
-        self._static = static or Keyset()
+        self._static = static or Fixed()
         self._source = source
-        # All that verify tokens now: those that are here, and those that were fetched.
-        self._in_force = self._static
-        self._fetched = Keyset()
+        # All that verify tokens now, and what they are made of: those that are here, and those
+        # that were fetched.
+        self._in_force = self._static.keys
+        self._made_of = (self._in_force, _NONE)
         self._verified = VerifiedTokens()
         self.tickets = Tickets(MemoryShelf() if shelf is None else shelf)
         self.revocations = Revocations()
@@ -84,8 +110,9 @@ class Authenticator:
 
     @property
     def keys_trouble(self) -> str | None:
-        """Why keys of tokens can't be fetched just now."""
-        return None if self._source is None else self._source.problem
+        """Why keys of tokens can't be fetched, or their file can't be used, just now."""
+        problem = self._static.problem
+        return problem if self._source is None else problem or self._source.problem
 
     def at_once(self, credential: str) -> Identity | None:
         """Whose it is; ``None`` where only :meth:`identify` can tell, which may take a while.
@@ -107,7 +134,7 @@ class Authenticator:
             return known.identity
         token = Token.parse(credential)
         try:
-            return self._verify(credential, token, self._static, now)
+            return self._verify(credential, token, self._static.keys, now)
         except BadCredential:
             # Another key may be its: one that is elsewhere.
             if self._source is None or token.algorithm in _OF_SECRETS:
@@ -148,10 +175,10 @@ class Authenticator:
 
     def _keys_in_force(self) -> Keyset:
         """The same object until they change."""
-        if self._source is not None:
-            fetched = self._source.at_hand()
-            if fetched is not self._fetched:
-                self._fetched, self._in_force = fetched, self._static | fetched
+        here = self._static.keys
+        fetched = _NONE if self._source is None else self._source.at_hand()
+        if here is not self._made_of[0] or fetched is not self._made_of[1]:
+            self._made_of, self._in_force = (here, fetched), here | fetched
         return self._in_force
 
     async def _redeem(self, ticket: str) -> Identity:
@@ -159,13 +186,15 @@ class Authenticator:
         if identity is None:
             raise BadCredential("This ticket is not good: one is good once, and for seconds.")
         # What it was given for may have ended since.
-        self.check_still(identity)
+        # Another node may have let it in by a key that this one has yet to fetch.
+        self.check_still(identity, by_key=self._source is None)
         return identity
 
-    def check_still(self, identity: Identity) -> None:
-        """See that it is good at this moment; a token's key is not looked at again.
+    def check_still(self, identity: Identity, *, by_key: bool = True) -> None:
+        """See that it is good at this moment.
 
-        :raises BadCredential: it was revoked.
+        :param by_key: see as well that the key that verified a token still counts.
+        :raises BadCredential: it was revoked, or its key was.
         :raises ExpiredCredential:
         """
         now = self._clock()
@@ -174,5 +203,14 @@ class Authenticator:
                 raise BadCredential("This API key was revoked.")
             case "token", str(id) if self.revocations.is_revoked(id, now):
                 raise BadCredential("This token was revoked.")
+        if by_key and identity.verified_by is not None and self._is_gone(identity.verified_by):
+            raise BadCredential("The key that verified this token counts no more.")
         if identity.is_expired(now):
             raise ExpiredCredential(f"The time of this {identity.kind} is over; get a new one.")
+
+    def _is_gone(self, fingerprint: str) -> bool:
+        """Whether a key that verified a token counts no more. One that is only too old, because
+        its URL has failed for long, is not gone."""
+        if fingerprint in self._static.keys.fingerprints:
+            return False
+        return self._source is None or self._source.lacks(fingerprint)

@@ -22,6 +22,8 @@ class Identity:
     :param expires_at: seconds since 1970, from which on it counts no more.
     :param credential_id: the key's id, or the token's ``jti``, by which it can be revoked.
     :param info: JSON that presence shows of it.
+    :param verified_by: the fingerprint of the public key that verified the token: when that key
+        counts no more, nor does the token.
     """
 
     kind: Literal["anonymous", "key", "token"]
@@ -30,6 +32,7 @@ class Identity:
     expires_at: float | None = None
     credential_id: str | None = None
     info: bytes | None = None
+    verified_by: str | None = None
 
     @property
     def user(self) -> str | None:

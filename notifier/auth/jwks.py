@@ -64,6 +64,11 @@ class Jwks:
             return _NONE
         return self._keys
 
+    def lacks(self, fingerprint: str) -> bool:
+        """Whether the last document, however old, has no such key; while there was none, nobody
+        knows."""
+        return self._fetched is not None and fingerprint not in self._keys.fingerprints
+
     def need(self, kid: str | None, now: float) -> Need:
         """What verifying a token that means this key takes; None is any."""
         keys = self.keys(now)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import jwt
@@ -37,6 +38,7 @@ _NAMES = {
     "EdDSA": frozenset({"EdDSA", "Ed25519"}),
 }
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+_TAKEN = "of keys, RSA, P-256 (ES256) and Ed25519 (EdDSA) are taken"
 _OTHER_PEM = "only PUBLIC KEY blocks are read"
 
 
@@ -47,11 +49,14 @@ class VerifyingKey:
     :param algorithm: HS256, RS256, ES256 or EdDSA.
     :param kid: the name by which tokens mean it; without one, each token of its algorithm may.
     :param material: as PyJWT's algorithm has prepared it.
+    :param fingerprint: SHA-256 of a public key, by which it is known again wherever it came from;
+        a secret has none.
     """
 
     algorithm: str
     material: Any = field(repr=False)
     kid: str | None = None
+    fingerprint: str | None = None
 
     def verifies(self, signed: bytes, signature: bytes) -> bool:
         """Whether the signature over these bytes was made with its other half."""
@@ -65,10 +70,11 @@ class VerifyingKey:
 class Keyset:
     """Keys that verify; never changed, but replaced as a whole."""
 
-    __slots__ = ("_by_kid", "_nameless", "keys")
+    __slots__ = ("_by_kid", "_nameless", "fingerprints", "keys")
 
     def __init__(self, keys: Iterable[VerifyingKey] = ()) -> None:
         self.keys = tuple(keys)
+        self.fingerprints = frozenset(key.fingerprint for key in self.keys)
         self._by_kid: dict[str, list[VerifyingKey]] = {}
         for key in self.keys:
             if key.kid is not None:
@@ -131,6 +137,8 @@ def parse_keys(text: str) -> Keyset:
     blocks = list(_PEM.finditer(text))
     if not blocks:
         raise ValueError("it holds neither public keys in PEM nor a JWKS document")
+    if text.count("-----BEGIN ") != len(blocks):
+        raise ValueError("a block in it has no end: it is cut short")
     return Keyset(_pem_key(block[1], block[0]) for block in blocks[:_MAX_KEYS])
 
 
@@ -220,7 +228,12 @@ def _checked(public: object, kid: str | None) -> VerifyingKey:
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+    if not isinstance(public, RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey):
+        raise ValueError(_TAKEN)
+    der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    fingerprint = sha256(der).hexdigest()
     match public:
         case RSAPublicKey():
             if not _MIN_RSA_BITS <= public.key_size <= _MAX_RSA_BITS:
@@ -228,10 +241,10 @@ def _checked(public: object, kid: str | None) -> VerifyingKey:
                     f"an RSA key has {_MIN_RSA_BITS} to {_MAX_RSA_BITS} bits, and this one "
                     f"{public.key_size}"
                 )
-            return VerifyingKey("RS256", public, kid)
+            return VerifyingKey("RS256", public, kid, fingerprint)
         case EllipticCurvePublicKey() if isinstance(public.curve, SECP256R1):
-            return VerifyingKey("ES256", public, kid)
+            return VerifyingKey("ES256", public, kid, fingerprint)
         case Ed25519PublicKey():
-            return VerifyingKey("EdDSA", public, kid)
+            return VerifyingKey("EdDSA", public, kid, fingerprint)
         case _:
-            raise ValueError("of keys, RSA, P-256 (ES256) and Ed25519 (EdDSA) are taken")
+            raise ValueError(_TAKEN)

@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable, Sized
+from pathlib import Path
+from typing import Generic, TypeVar
 
 from notifier import logs
-from notifier.auth.keyfile import KeyFile, KeyFileError, KeyFileUnreadable
-from notifier.auth.keys import Keys
+from notifier.auth.keyfile import KeyFileError, KeyFileUnreadable
 
 _log = logging.getLogger("notifier.auth")
 
 
-class WatchedKeys:
+K = TypeVar("K", bound=Sized)
+
+
+class WatchedKeys(Generic[K]):
     """What a file of keys holds, as of the last :meth:`look`.
 
     A file that can't be used, for whatever reason, changes nothing: it is cut short, or empty,
     while somebody writes it, and when the disk is full.
 
+    :param read: reads the file; raises :class:`~notifier.auth.keyfile.KeyFileError`.
     :ivar problem: why it can't be used just now; ``None`` when it can.
     :raises KeyFileError: the file can't be used at the beginning; later that is only told.
     """
 
-    def __init__(self, file: KeyFile) -> None:
-        self._file = file
+    def __init__(self, path: Path, read: Callable[[], K]) -> None:
+        self._path = path
+        self._read = read
         self.problem: str | None = None
         # As it looked when it was last found to be changing.
         self._seen: tuple[int, ...] | None = None
         # Before it is read: what changes in between is seen at the next look.
         self._stamp = self._look_at_it()
-        self.keys = Keys(file.read())
+        self.keys = read()
 
     def look(self, *, again: bool = False) -> bool:
         """Read the file anew if it is another one, or has changed; costs a ``stat`` if not.
@@ -51,7 +58,7 @@ class WatchedKeys:
                 self._seen = stamp
                 return False
         try:
-            keys = Keys(self._file.read())
+            keys = self._read()
         except KeyFileError as error:
             # What it holds stays wrong until it changes; what the system refused may be let soon.
             self._stamp = None if isinstance(error, KeyFileUnreadable) else stamp
@@ -62,7 +69,7 @@ class WatchedKeys:
                 )
             return False
         self._stamp, self.problem, self.keys = stamp, None, keys
-        logs.event(_log, logging.INFO, "keys.read", file=str(self._file.path), keys=len(keys))
+        logs.event(_log, logging.INFO, "keys.read", file=str(self._path), keys=len(keys))
         return True
 
     def _is_same_file(self, stamp: tuple[int, ...]) -> bool:
@@ -70,7 +77,7 @@ class WatchedKeys:
 
     def _look_at_it(self) -> tuple[int, ...] | None:
         try:
-            facts = os.stat(self._file.path)
+            facts = os.stat(self._path)
         except OSError:
             return None
         # The mode too, where a chmod mends it within a tick of the file system's clock.

@@ -68,6 +68,7 @@ def pack(identity: Identity) -> bytes:
             "expires_at": identity.expires_at,
             "credential_id": identity.credential_id,
             "info": None if identity.info is None else identity.info.decode(),
+            "verified_by": identity.verified_by,
         }
     )
 
@@ -82,6 +83,8 @@ def unpack(packed: bytes) -> Identity:
         expires_at=value["expires_at"],
         credential_id=value["credential_id"],
         info=None if value["info"] is None else value["info"].encode(),
+        # Nodes of before give none.
+        verified_by=value.get("verified_by"),
     )
 
 

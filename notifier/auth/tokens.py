@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from notifier.auth.identity import Identity
-from notifier.auth.keyset import MAX_KID_BYTES, Keyset
+from notifier.auth.keyset import MAX_KID_BYTES, Keyset, VerifyingKey
 from notifier.auth.reach import Reach
 from notifier.auth.revocations import MAX_TOKEN_ID_BYTES, Revocations
 from notifier.auth.scopes import Scope
@@ -76,10 +76,10 @@ class Token:
         signed = text.rpartition(".")[0].encode()
         return cls(algorithm, kid, signed, _decoded(parts[1]), _decoded(parts[2]))
 
-    def claims(self, keys: Keyset) -> dict[str, Any]:
-        """What it says, when one of the keys verifies it.
+    def verified_by(self, keys: Keyset) -> VerifyingKey:
+        """The one of the keys that verifies it.
 
-        :raises BadCredential: none does, or it says it in no good form.
+        :raises BadCredential: none does.
         """
         candidates = keys.candidates(self.algorithm, self.kid)
         if not candidates:
@@ -87,12 +87,13 @@ class Token:
         fitting = [key for key in candidates if key.is_named(self.algorithm)]
         if not fitting:
             raise BadCredential("This token's algorithm is not that of its key.")
-        if not any(key.verifies(self._signed, self._signature) for key in fitting):
-            raise BadCredential("This token's signature is not good.")
-        return self.unverified_claims()
+        for key in fitting:
+            if key.verifies(self._signed, self._signature):
+                return key
+        raise BadCredential("This token's signature is not good.")
 
     def unverified_claims(self) -> dict[str, Any]:
-        """What it says, whoever wrote it: to be shown, never to be believed.
+        """What it says, whoever wrote it: not to be believed before it is verified.
 
         :raises BadCredential: it says it in no good form.
         """
@@ -145,9 +146,10 @@ class TokenRules:
         :raises BadCredential: it is not good here; the sentence says why.
         :raises ExpiredCredential: it was.
         """
-        claims = token.claims(keys)
+        key = token.verified_by(keys)
+        claims = token.unverified_claims()
         not_before, expires_at = self.check(claims, now)
-        return Verified(identity_of(claims, expires_at), not_before)
+        return Verified(identity_of(claims, expires_at, key.fingerprint), not_before)
 
     def check(self, claims: dict[str, Any], now: float) -> tuple[float, float]:
         """From when until when it counts, in seconds since 1970, if it is for us and now.
@@ -184,9 +186,12 @@ class TokenRules:
             raise BadCredential("This token is not by who may issue them (iss).")
 
 
-def identity_of(claims: dict[str, Any], expires_at: float) -> Identity:
+def identity_of(
+    claims: dict[str, Any], expires_at: float, verified_by: str | None = None
+) -> Identity:
     """Whom the claims speak of, and what they grant.
 
+    :param verified_by: the fingerprint of the key.
     :raises BadCredential: a claim breaks its rule.
     """
     subject, token_id = claims.get("sub"), claims.get("jti")
@@ -201,6 +206,7 @@ def identity_of(claims: dict[str, Any], expires_at: float) -> Identity:
         expires_at=expires_at,
         credential_id=token_id,
         info=_info(claims),
+        verified_by=verified_by,
     )
 
 

@@ -232,7 +232,7 @@ class Settings(BaseSettings):
         "Access",
         "",
         "File of the public keys that verify tokens (RS256, ES256, EdDSA): PEM, one after the "
-        "other, or a JWKS document. Needs the extra jwt.",
+        "other, or a JWKS document. It is read anew when it changes. Needs the extra jwt.",
     )
     token_jwks_url: str = _setting(
         "Access",

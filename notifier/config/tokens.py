@@ -22,6 +22,10 @@ class TokenKeysError(Exception):
     """The file of keys can't be used; one sentence."""
 
 
+class TokenKeysUnreadable(TokenKeysError):
+    """The system did not let us; it may, the next time."""
+
+
 def verifies_tokens(settings: Settings) -> bool:
     """Whether there is something to verify tokens with."""
     return bool(settings.token_secret or settings.token_keys_file or settings.token_jwks_url)
@@ -51,10 +55,11 @@ def static_keys(settings: Settings) -> Keyset:
             raise ValueError(f"it is longer than {_MAX_FILE_BYTES} bytes")
         return keys | parse_keys(content.decode(errors="surrogateescape"))
     except OSError as error:
-        reason = error.strerror or str(error)
+        raise TokenKeysUnreadable(
+            f"token_keys_file {settings.token_keys_file}: {error.strerror or error}"
+        ) from None
     except ValueError as error:
-        reason = str(error)
-    raise TokenKeysError(f"token_keys_file {settings.token_keys_file}: {reason}")
+        raise TokenKeysError(f"token_keys_file {settings.token_keys_file}: {error}") from None
 
 
 def check_secret(secret: str) -> str:

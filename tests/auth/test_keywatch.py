@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from notifier.auth.keyfile import KeyFile, KeyFileError
-from notifier.auth.keys import make_key
+from notifier.auth.keys import Keys, make_key
 from notifier.auth.keywatch import WatchedKeys
 from notifier.auth.reach import Reach
 from notifier.auth.scopes import Scope
@@ -23,6 +23,10 @@ def add(file: KeyFile, name: str) -> str:
     return text
 
 
+def watching(file: KeyFile) -> WatchedKeys[Keys]:
+    return WatchedKeys(file.path, lambda: Keys(file.read()))
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> KeyFile:
     return KeyFile(tmp_path / "keys.toml")
@@ -34,7 +38,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_new_key_is_good_and_a_revoked_one_is_not_at_the_next_look(file: KeyFile) -> None:
     old = add(file, "old")
-    watched = WatchedKeys(file)
+    watched = watching(file)
     assert not watched.look()
     new = add(file, "new")
     assert watched.look()
@@ -48,7 +52,7 @@ def test_new_key_is_good_and_a_revoked_one_is_not_at_the_next_look(file: KeyFile
 
 def test_file_is_not_read_while_it_stays_as_it_is(file: KeyFile) -> None:
     add(file, "ci")
-    watched = WatchedKeys(file)
+    watched = watching(file)
     keys = watched.keys
     assert not watched.look()
     assert watched.keys is keys
@@ -58,7 +62,7 @@ def test_file_is_not_read_while_it_stays_as_it_is(file: KeyFile) -> None:
 
 def test_file_changed_in_place_to_the_same_length_is_read(file: KeyFile) -> None:
     add(file, "ci")
-    watched = WatchedKeys(file)
+    watched = watching(file)
     text = file.path.read_text()
     file.path.write_text(text.replace('"ci"', '"ic"'))
     # Whatever the clock of the file system is: a moment later.
@@ -69,7 +73,7 @@ def test_file_changed_in_place_to_the_same_length_is_read(file: KeyFile) -> None
 
 def test_file_that_is_being_written_is_left_alone_until_it_stays_as_it_is(file: KeyFile) -> None:
     texts = [add(file, f"key-{n}") for n in range(3)]
-    watched = WatchedKeys(file)
+    watched = watching(file)
     whole = file.path.read_bytes()
     two = whole.index(b"[[key]]", whole.index(b"key-1"))  # good TOML, and one key less
     for length in (0, 10, two, two + 5, len(whole)):
@@ -83,14 +87,14 @@ def test_file_that_is_being_written_is_left_alone_until_it_stays_as_it_is(file: 
 
 def test_server_does_not_begin_with_a_bad_file(file: KeyFile) -> None:
     with pytest.raises(KeyFileError):
-        WatchedKeys(file)
+        watching(file)
 
 
 def test_bad_file_leaves_the_keys_in_force_and_is_told_once(
     file: KeyFile, caplog: pytest.LogCaptureFixture
 ) -> None:
     text = add(file, "ci")
-    watched = WatchedKeys(file)
+    watched = watching(file)
     good = file.path.read_bytes()
     file.path.write_bytes(good[:-10])
     for _ in range(3):
@@ -114,7 +118,7 @@ def test_file_that_others_may_read_is_told_and_mended_by_chmod(
     file: KeyFile, caplog: pytest.LogCaptureFixture
 ) -> None:
     add(file, "ci")
-    watched = WatchedKeys(file)
+    watched = watching(file)
     file.path.chmod(0o644)
     assert not watched.look()
     assert not watched.look()
@@ -128,7 +132,7 @@ def test_file_that_is_gone_is_told_once_and_read_when_it_is_back(
     file: KeyFile, caplog: pytest.LogCaptureFixture
 ) -> None:
     text = add(file, "ci")
-    watched = WatchedKeys(file)
+    watched = watching(file)
     aside = file.path.with_name("aside")
     file.path.rename(aside)
     for _ in range(3):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from notifier.auth.authenticator import Authenticator
+from notifier.auth.authenticator import Authenticator, Fixed
 from notifier.auth.identity import Identity
 from notifier.auth.keyset import Keyset, VerifyingKey, parse_jwks
 from notifier.auth.tokens import MAX_TOKEN_BYTES, Token, TokenRules, Verified
@@ -126,13 +126,16 @@ class Issuer:
     def at_hand(self) -> Keyset:
         return self.fetched
 
+    def lacks(self, fingerprint: str) -> bool:
+        return fingerprint not in self.fetched.fingerprints
+
 
 def counting() -> tuple[type[Counting], Authenticator, Clock]:
     class Keys(Counting):
         pass
 
     clock = Clock()
-    return Keys, Authenticator(clock, static=Keys(KEYS.keys)), clock
+    return Keys, Authenticator(clock, static=Fixed(Keys(KEYS.keys))), clock
 
 
 def test_a_token_is_verified_once() -> None:
@@ -188,7 +191,7 @@ async def test_a_key_that_its_issuer_gave_up_verifies_nothing_from_that_moment()
     old, _ = parse_jwks(jwks(jwk(private("ES256"), "ES256", kid="old")))
     new, _ = parse_jwks(jwks(jwk(private("RS256"), "RS256", kid="new")))
     issuer = Issuer(old)
-    authenticator = Authenticator(issuer.clock, static=KEYS, source=issuer)
+    authenticator = Authenticator(issuer.clock, static=Fixed(KEYS), source=issuer)
     theirs = token(algorithm="ES256", headers={"kid": "old"})
     ours = token()
     assert authenticator.at_once(theirs) is None

@@ -56,6 +56,36 @@ async def test_who_is_refused_is_hung_up_on_however_silent() -> None:
         await until(lambda: not server.node.requests._under_way)
 
 
+async def test_tokens_of_a_key_that_is_gone_from_the_document_end() -> None:
+    documents = [document()]
+    async with (
+        answering(lambda: documents[-1]) as url,
+        serving(token_jwks_url=url, token_secret=SECRET) as server,
+    ):
+        source = server._key_source
+        assert source is not None
+        shown = {"Authorization": f"Bearer {token()}"}
+        ours = signed({"sub": "1", "channels": ["alerts"], "exp": time.time() + 600})
+        async with (
+            raw_socket(server.port, "/ws?channel=alerts", shown) as theirs,
+            raw_socket(
+                server.port, "/ws?channel=alerts", {"Authorization": f"Bearer {ours}"}
+            ) as another,
+        ):
+            assert (await theirs.message())["type"] == "subscribed"
+            documents.append(http(b"", status="500 Fault"))
+            source._clock = lambda: time.monotonic() + 1000
+            await until(lambda: source.problem is not None)
+            assert (await theirs.ask({"type": "ping"}))["type"] == "reply"
+            documents.append(http(jwks(jwk(private("RS256"), "RS256", kid="next"))))
+            source._clock = lambda: time.monotonic() + 2000
+            assert (await theirs.closed(answer=True))[0] == 4503
+            answer = await request(server.port, "GET", HISTORY, headers=shown)
+            assert answer.code == 40101
+            assert (await another.message())["type"] == "subscribed"
+            assert (await another.ask({"type": "ping"}))["type"] == "reply"
+
+
 async def test_keys_that_cannot_be_fetched_are_a_refusal_that_passes() -> None:
     async with (
         answering(http(b"", status="503 Away")) as url,

@@ -108,6 +108,25 @@ async def test_old_keys_are_kept_while_the_url_fails_and_it_is_told(
     assert "jwks.recovered" in caplog.messages
 
 
+async def test_who_was_verified_before_has_old_keys_fetched_behind_as_well() -> None:
+    issuer = Issuer()
+    source = source_of(issuer)
+    assert not source.at_hand() and issuer.fetches == 0  # nobody has needed one yet
+    source = await knowing(issuer)
+    keys = source.at_hand()
+    issuer.now += 600
+    assert source.at_hand() is keys
+    await issuer.answer(OLD)
+    await asyncio.sleep(0)
+    assert issuer.fetches == 2
+    assert source.at_hand() is keys  # the same document
+    issuer.now += 600
+    source.at_hand()
+    await issuer.answer(BOTH)
+    await asyncio.sleep(0)
+    assert source.at_hand().knows("new")
+
+
 async def test_who_stops_waiting_does_not_stop_it_for_the_others() -> None:
     issuer = Issuer()
     source = source_of(issuer)
@@ -146,13 +165,15 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def answering(answer: bytes, *, hang: bool = False) -> AsyncIterator[str]:
+async def answering(
+    answer: bytes | Callable[[], bytes], *, hang: bool = False
+) -> AsyncIterator[str]:
     """A server that sends these bytes to whoever asks; the URL of its document."""
     over = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
+        writer.write(answer() if callable(answer) else answer)
         if hang:
             await over.wait()
         writer.close()
