@@ -31,7 +31,7 @@ def test_token_is_made_alone_on_stdout_and_is_good(notifier: Run) -> None:
     assert done.returncode == 0
     text = done.stdout.removesuffix("\n")
     assert "✓ for 42, signed with HS256" in done.stderr and text not in done.stderr
-    identity = TokenRules().identify(Token.parse(text), keys_of("HS256"), time.time())
+    identity = TokenRules().verify(Token.parse(text), keys_of("HS256"), time.time()).identity
     assert identity.user == "42" and identity.credential_id
     assert identity.info == '{"name":"é"}'.encode()
     assert identity.is_granted(Scope.HISTORY, "builds:main")
