@@ -138,19 +138,26 @@ class Driver:
                 if outcome.failure is not None and outcome.whole:
                     raise outcome.failure
                 self._reply(outcome.result, ref)
+                self._useful()
             case ReadHistory(channel, since, limit, ref):
                 self._node.access.check(self._identity, Scope.HISTORY, channel)
                 history = await self._node.history(channel, since, limit)
                 self._send(messages.reply(messages.history(history), ref))
+                self._useful()
             case ReadPresence(channel, ref):
                 self._node.access.check(self._identity, Scope.PRESENCE, channel)
                 members = await self._node.directory.presence(channel)
                 self._send(messages.reply(messages.members_of_channel(members), ref))
+                self._useful()
             case Authenticate(token, ref):
                 identity = await self._node.authenticate(self._sink, token)
                 self._reply(identity.describe(), ref)
             case Ping(ref):
                 self._reply({"time": format_instant(self._node.now_ms())}, ref)
+
+    def _useful(self) -> None:
+        """It has done something that it may, whoever it is."""
+        self._node.connections.strangers.useful(self._connection)
 
     def _check_rate(self) -> None:
         """:raises PublishingTooFast:"""

@@ -17,6 +17,7 @@ from notifier.expiries import Expiries
 from notifier.keepalive import Keepalive, Peer
 from notifier.notification import Gap
 from notifier.sink import Sink, Stream
+from notifier.strangers import Strangers
 from notifier.wire.prepared import Format, Tailor
 
 
@@ -51,6 +52,7 @@ class Connection(Peer, Protocol):
 class Connections(Mapping[Sink, Connection]):
     """All that are open, by their sinks, in the order they came.
 
+    :param strangers: those that have shown no credential, where that is asked for.
     :param clock: seconds, monotonic.
     :param on_blocked: told when a sink takes nothing more; its subscriptions must leave live.
     :param on_drained: told when it does again.
@@ -64,6 +66,7 @@ class Connections(Mapping[Sink, Connection]):
         self,
         settings: Settings,
         counts: Counts,
+        strangers: Strangers,
         *,
         clock: Callable[[], float],
         on_blocked: Callable[[Sink], None],
@@ -84,6 +87,7 @@ class Connections(Mapping[Sink, Connection]):
         self._open: dict[Sink, Connection] = {}
         self._by_id: dict[str, Connection] = {}
         self._expiries = Expiries()
+        self.strangers = strangers
         self._keepalive = Keepalive(
             ping_interval=settings.ping_interval,
             ping_timeout=settings.ping_timeout,
@@ -173,6 +177,11 @@ class Connections(Mapping[Sink, Connection]):
         self._crowd.enter(connection.address, connection.identity)
         self.deserted.clear()
         self._expiries.set(connection.id, connection.identity.expires_at)
+        # On all other ways, what is followed stands in the request.
+        if connection.identity.kind == "anonymous" and connection.sink.traffic.transport == (
+            "websocket"
+        ):
+            self.strangers.came(connection.id, self._clock())
         self._keepalive.add(connection, self._clock())
         traffic = connection.sink.traffic
         traffic.open += 1
@@ -184,6 +193,7 @@ class Connections(Mapping[Sink, Connection]):
         if self._open.pop(sink, None) is not None:
             del self._by_id[connection.id]
             self._expiries.set(connection.id, None)
+            self.strangers.forget(connection.id)
             self._crowd.leave(connection.address, connection.identity)
             sink.traffic.open -= 1
             sink.traffic.closed[sink.ended or "lost"] += 1
@@ -205,6 +215,7 @@ class Connections(Mapping[Sink, Connection]):
         self._crowd.enter(address, identity)
         connection.identity = identity
         self._expiries.set(connection.id, identity.expires_at)
+        self.strangers.forget(connection.id)
 
     def expired(self, now: float) -> list[Connection]:
         """Those whose key or token has ended since they were last asked for.
@@ -212,6 +223,14 @@ class Connections(Mapping[Sink, Connection]):
         :param now: seconds since 1970.
         """
         return [self._by_id[id] for id in self._expiries.take_due(now)]
+
+    def useless(self, follows: Callable[[Sink], bool]) -> list[Connection]:
+        """Those of strangers that have done nothing for too long.
+
+        :param follows: whether it is subscribed to anything.
+        """
+        found = self.strangers.take_useless(self._clock(), lambda id: follows(self._by_id[id].sink))
+        return [self._by_id[id] for id in found]
 
     def sweep(self) -> bool:
         """Ask for signs of life; True when there is more to do at once."""

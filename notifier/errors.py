@@ -25,6 +25,7 @@
     ├── NoSuchSubscription          40404  of that connection, if it is there at all
     ├── MethodNotAllowed            40501  carries the methods that are
     ├── BodyStalled                 40801  no byte of the body came for too long
+    ├── AuthenticationTimeout       40802  a WebSocket of nobody in particular that does nothing
     ├── IdempotencyConflict         40901  the same key with another body
     ├── AlreadySubscribed           40902
     ├── NotSubscribed               40903
@@ -229,6 +230,12 @@ class MethodNotAllowed(NotifierError):
 
 class BodyStalled(NotifierError):
     code = 40801
+    temporary = True
+
+
+class AuthenticationTimeout(NotifierError):
+    code = 40802
+    close_code = 4408
     temporary = True
 
 

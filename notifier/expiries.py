@@ -1,4 +1,4 @@
-"""When whose key or token ends."""
+"""When whose time ends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import heapq
 
 
 class Expiries:
-    """One moment for each name, in seconds since 1970; the soonest is found first.
+    """One moment for each name, in seconds on one clock; the soonest is found first.
 
     What it holds is never more than twice the names there are, however often they change.
     """
@@ -18,6 +18,9 @@ class Expiries:
 
     def __len__(self) -> int:
         return len(self._at)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._at
 
     def set(self, name: str, at: float | None) -> None:
         """From now on it ends then; ``None``: never."""

@@ -24,7 +24,7 @@ from notifier.connections import Connection, Connections
 from notifier.counts import Counts
 from notifier.crew import NodeCrew
 from notifier.directory import Directory
-from notifier.errors import ExpiredCredential, NotifierError
+from notifier.errors import AuthenticationTimeout, ExpiredCredential, NotifierError
 from notifier.history import MAX_LIMIT, History, checked_limit
 from notifier.hub import Hub
 from notifier.ids import new_ids
@@ -38,6 +38,7 @@ from notifier.publishrate import PublishRate
 from notifier.requests import Requests
 from notifier.residents import Residents
 from notifier.sink import Sink
+from notifier.strangers import Strangers
 from notifier.subscription import Subscription
 from notifier.subscriptions import Subscriptions
 from notifier.value import value
@@ -125,6 +126,7 @@ class Node:
         self.connections = Connections(
             settings,
             self.counts,
+            Strangers(settings.authenticate_timeout if access.authenticates else 0.0),
             clock=clock,
             on_blocked=self._hub.blocked,
             on_drained=self._hub.drained,
@@ -415,6 +417,13 @@ class Node:
         now = self.now_ms() / 1000
         for connection in self.connections.expired(now):
             connection.end(ExpiredCredential("The time of your key or token is over."))
+        for connection in self.connections.useless(
+            lambda sink: bool(self._subscriptions.names(sink))
+        ):
+            self.counts.errors[AuthenticationTimeout.code] += 1
+            connection.end(
+                AuthenticationTimeout("Show a key or a token, or follow something that is public.")
+            )
         return self.connections.sweep()
 
     def _introduce(self, sink: Sink) -> Member:

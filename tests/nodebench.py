@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from notifier.auth.identity import ANYBODY
+from notifier.auth.rules import OPEN, Access
 from notifier.channels import Pattern
 from notifier.config import NamespaceSettings, Settings
 from notifier.errors import NotifierError
@@ -66,7 +67,9 @@ class FakeConnection(FakePeer):
 
 
 class Bench:
-    def __init__(self, *, max_subscriptions: int = 2, **more: Any) -> None:
+    def __init__(self, *, max_subscriptions: int = 2, access: Access = OPEN, **more: Any) -> None:
+        # Of the node's clock, in seconds.
+        self.now = 0.0
         self.loop = HandLoop()
         self.loop.start()
         settings = Settings(
@@ -89,7 +92,13 @@ class Bench:
         )
         self.fleet = FakeFleet()
         self.node = Node(
-            settings, self.broker, self.fleet, namespaces, now_ms=lambda: 1000, clock=lambda: 0.0
+            settings,
+            self.broker,
+            self.fleet,
+            namespaces,
+            now_ms=lambda: 1000,
+            clock=lambda: self.now,
+            access=access,
         )
 
     def connect(

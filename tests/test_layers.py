@@ -26,7 +26,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     # 3: the log and its readers
     frozenset({"brokers", "feed", "hub", "sink", "keepalive"})
     | {"backfill", "lane", "ring", "tail", "subscription", "subscriptions"}
-    | {"listener", "patterns", "presence", "connections", "expiries", "requests"}
+    | {"listener", "patterns", "presence", "connections", "expiries", "requests", "strangers"}
     | {"errands", "roster", "crowd", "lobby", "publishrate", "ids"},
     # 4: the use cases
     frozenset({"node", "client", "drain", "crew", "directory", "authentication"})

@@ -403,6 +403,14 @@ class Settings(BaseSettings):
         gt=0,
         le=_DAY,
     )
+    authenticate_timeout: Duration = _setting(
+        "Connections",
+        15.0,
+        "Where keys or tokens are asked for: how long a connection to /ws may be without one and "
+        "without doing anything that goes without; 0 is no limit.",
+        ge=0,
+        le=_DAY,
+    )
     deflate: bool = _setting(
         "Connections",
         False,
