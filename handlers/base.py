@@ -16,6 +16,7 @@ from tornado.web import RequestHandler, stream_request_body
 from handlers import door
 from handlers.body import check_size
 from handlers.credential import credential_of
+from handlers.described import Operations
 from handlers.linger import LINGER_BYTES, linger
 from handlers.policy import Level, Policy
 from notifier.auth.identity import ANYBODY
@@ -27,6 +28,9 @@ from notifier.node import Node
 @stream_request_body
 class Handler(RequestHandler):
     """Bodies are streamed, so that one over the limit is refused before it is read."""
+
+    # What can be done here, by method.
+    describes: ClassVar[Operations] = MappingProxyType({})
 
     # Whether there is any use for a body; if not, it is read away.
     takes_body = False
@@ -92,7 +96,10 @@ class Handler(RequestHandler):
         if self.node.access.open or need is Level.PUBLIC:
             return
         credential = credential_of(
-            self.request, cookie=self.node.settings.token_cookie, ambient=self._ambient
+            self.request,
+            self.describes,
+            cookie=self.node.settings.token_cookie,
+            ambient=self._ambient,
         )
         if credential is not None:
             identity = self.node.authenticator.at_once(credential)
@@ -110,7 +117,9 @@ class Handler(RequestHandler):
 
     async def _identify(self, credential: str) -> None:
         try:
-            self.identity = await self.node.authenticator.identify(credential)
+            # A ticket is for what GET does; HEAD only looks at what that would say.
+            spend = self.request.method != "HEAD"
+            self.identity = await self.node.authenticator.identify(credential, spend=spend)
             self._check_need()
         except NotifierError as error:
             await self._refuse_unread(error)

@@ -6,6 +6,7 @@ import base64
 
 from tornado.httputil import HTTPServerRequest, parse_cookie
 
+from handlers.described import Operations
 from notifier.auth.tickets import looks_like_ticket
 from notifier.errors import BadCredential
 
@@ -17,7 +18,11 @@ MAX_BYTES = 8192
 
 
 def credential_of(
-    request: HTTPServerRequest, *, cookie: str = "", ambient: bool = True
+    request: HTTPServerRequest,
+    operations: Operations,
+    *,
+    cookie: str = "",
+    ambient: bool = True,
 ) -> str | None:
     """The key, token or ticket; ``None`` where there is none.
 
@@ -32,6 +37,8 @@ def credential_of(
 
     The first of them counts: what is said for this request wins over what a browser adds to all.
 
+    :param operations: what can be done where it goes: a ticket is for some of it alone, and not
+        used up by anything else.
     :param cookie: its name; empty: none is looked at.
     :param ambient: whether that counts which browsers add by themselves: the cookie, and Basic, of
         which they remember what the user once gave.
@@ -48,6 +55,11 @@ def credential_of(
         if (name := name.strip()).startswith(SUBPROTOCOL):
             return _checked(name.removeprefix(SUBPROTOCOL))
     if TICKET in request.query_arguments:
+        operation = operations.get("GET" if request.method == "HEAD" else request.method or "")
+        if operation is None or not operation.takes_ticket:
+            raise BadCredential(
+                "A ticket is for GET of /events, /stream, /ws and /raw alone; it is still good."
+            )
         ticket = request.query_arguments[TICKET][-1].decode(errors="replace")
         if not looks_like_ticket(ticket):
             # URLs are logged and kept: what is good for longer must not stand in one.

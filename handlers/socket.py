@@ -7,14 +7,15 @@ import base64
 import binascii
 import logging
 from collections.abc import Awaitable
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketHandler
 
 from handlers import door
 from handlers.credential import credential_of
-from handlers.described import ROOM_ERRORS, Answer
+from handlers.described import ROOM_ERRORS, Answer, Operations
 from handlers.policy import Level, Policy
 from handlers.protocol import CONTROL_BYTES, INTERNAL_ERROR, Protocol, adopt
 from handlers.tls import outlet
@@ -79,6 +80,7 @@ class Socket(WebSocketHandler):
     :ivar heard: set by the protocol when anything arrives; read by keep-alive.
     """
 
+    describes: ClassVar[Operations] = MappingProxyType({})
     sink: Sink
     transport: str
     # Its bucket of commands: see notifier.limits.Pace.
@@ -118,7 +120,7 @@ class Socket(WebSocketHandler):
 
     async def _identify(self, *, ambient: bool) -> None:
         cookie = self.node.settings.token_cookie
-        credential = credential_of(self.request, cookie=cookie, ambient=ambient)
+        credential = credential_of(self.request, self.describes, cookie=cookie, ambient=ambient)
         if credential is not None:
             self.identity = await self.node.authenticator.identify(credential)
         door.check_need(

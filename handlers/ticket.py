@@ -13,13 +13,13 @@ TTL_SECONDS = 30
 
 
 class NewTicket(Handler):
-    """A ticket is good for one request: ``/events?channel=alerts&ticket=…``."""
+    """A ticket is good for one GET: ``/events?channel=alerts&ticket=…``."""
 
     describes: ClassVar[Operations] = {
         "POST": Operation(
             name="get_ticket",
             summary="A ticket, for a client that can send no header",
-            text=f"It is good for one request within {TTL_SECONDS} seconds.",
+            text=f"It is good for one GET within {TTL_SECONDS} seconds.",
             answers={200: Answer("It.", {JSON: answers.Ticket})},
             errors=(UnknownField, BrokerUnavailable),
         )

@@ -141,9 +141,10 @@ class Authenticator:
                 raise
             return None
 
-    async def identify(self, credential: str) -> Identity:
+    async def identify(self, credential: str, *, spend: bool = True) -> Identity:
         """Whose it is; asks for what is elsewhere, if need be.
 
+        :param spend: a ticket is used up by it.
         :raises BadCredential:
         :raises ExpiredCredential:
         :raises BrokerUnavailable: it is a ticket, and who knows of it can't be asked.
@@ -153,7 +154,7 @@ class Authenticator:
         if identity is not None:
             return identity
         if looks_like_ticket(credential):
-            return await self._redeem(credential)
+            return await self._redeem(credential, spend=spend)
         assert self._source is not None
         token = Token.parse(credential)
         await self._source.keys(token.kid)
@@ -181,8 +182,9 @@ class Authenticator:
             self._made_of, self._in_force = (here, fetched), here | fetched
         return self._in_force
 
-    async def _redeem(self, ticket: str) -> Identity:
-        identity = await self.tickets.redeem(ticket)
+    async def _redeem(self, ticket: str, *, spend: bool) -> Identity:
+        tickets = self.tickets
+        identity = await (tickets.redeem(ticket) if spend else tickets.look_at(ticket))
         if identity is None:
             raise BadCredential("This ticket is not good: one is good once, and for seconds.")
         # What it was given for may have ended since.

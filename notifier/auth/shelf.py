@@ -25,6 +25,12 @@ class Shelf(Protocol):
         :raises BrokerUnavailable: it may be gone by now.
         """
 
+    async def look(self, name: str) -> bytes | None:
+        """What is there to be taken, and stays so; else ``None``.
+
+        :raises BrokerUnavailable:
+        """
+
 
 class MemoryShelf:
     """Of a node that has no others.
@@ -51,6 +57,10 @@ class MemoryShelf:
 
     async def take(self, name: str) -> bytes | None:
         until, thing = self._kept.pop(name, (0.0, b""))
+        return thing if self._clock() < until else None
+
+    async def look(self, name: str) -> bytes | None:
+        until, thing = self._kept.get(name, (0.0, b""))
         return thing if self._clock() < until else None
 
     def _drop_ended(self, now: float) -> None:

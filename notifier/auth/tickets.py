@@ -53,6 +53,16 @@ class Tickets:
         packed = await self._shelf.take(_digest(text))
         return None if packed is None else unpack(packed)
 
+    async def look_at(self, text: str) -> Identity | None:
+        """Whose ticket it is, which it stays; None as for :meth:`redeem`.
+
+        :raises BrokerUnavailable:
+        """
+        if not looks_like_ticket(text):
+            return None
+        packed = await self._shelf.look(_digest(text))
+        return None if packed is None else unpack(packed)
+
 
 def looks_like_ticket(text: str) -> bool:
     return _TEXT.fullmatch(text) is not None

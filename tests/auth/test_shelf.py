@@ -29,8 +29,10 @@ async def test_thing_is_there_for_its_time(shelf: MemoryShelf, clock: Clock) -> 
     for name in "ab":
         await shelf.put(name, b"thing", 30)
     clock.now = 1029.9
+    assert await shelf.look("a") == b"thing"
     assert await shelf.take("a") == b"thing"
     clock.now = 1030
+    assert await shelf.look("b") is None
     assert await shelf.take("b") is None
     assert len(shelf) == 0
 

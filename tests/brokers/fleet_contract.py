@@ -209,7 +209,9 @@ class LoneContract:
             shelf = one.fleet.shelf
             await shelf.put("a", b"\x00\xff thing", 60)
             await shelf.put("b", b"another", 60)
+            assert await shelf.look("a") == await shelf.look("a") == b"\x00\xff thing"
             taken = await asyncio.gather(*(shelf.take("a") for _ in range(5)))
+            assert await shelf.look("a") is None
             assert [thing for thing in taken if thing is not None] == [b"\x00\xff thing"]
             assert await shelf.take("nothing") is None
             assert await shelf.take("b") == b"another"
@@ -218,6 +220,7 @@ class LoneContract:
         async with self.crews(1) as (one,):
             await one.fleet.shelf.put("a", b"thing", 0.001)
             await asyncio.sleep(0.05)
+            assert await one.fleet.shelf.look("a") is None
             assert await one.fleet.shelf.take("a") is None
 
     async def test_without_others_nobody_answers(self) -> None:

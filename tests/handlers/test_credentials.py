@@ -198,6 +198,57 @@ async def test_a_ticket_is_good_once(guarded: Guarded) -> None:
     assert (await request(guarded.port, "GET", path)).code == 40101
 
 
+async def ticket_of(guarded: Guarded) -> str:
+    shown = {"X-API-Key": guarded.key}
+    made = await request(guarded.port, "POST", "/ticket", body=b"", headers=shown)
+    return str(made.json["ticket"])
+
+
+@pytest.mark.parametrize("path", ["/stream?channel=alerts&poll=1", "/events?channel=alerts"])
+async def test_head_tells_what_get_would_and_leaves_the_ticket(guarded: Guarded, path: str) -> None:
+    ticket = await ticket_of(guarded)
+    for _ in range(2):
+        answer = await request(guarded.port, "HEAD", f"{path}&ticket={ticket}")
+        assert answer.status == 200
+    async with wire_to(guarded.port) as wire:
+        await wire.send(head("GET", f"{path}&ticket={ticket}", {}))
+        assert b" 200 " in await wire.reader.readline()
+    assert (await request(guarded.port, "HEAD", f"{path}&ticket={ticket}")).status == 401
+    assert (await request(guarded.port, "GET", f"{path}&ticket={ticket}")).code == 40101
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", HISTORY + "?"),
+        ("POST", "/notify/alerts?"),
+        ("POST", "/ticket?"),
+        ("POST", "/stream?channel=alerts&"),
+        ("OPTIONS", "/stream?channel=alerts&"),
+        ("HEAD", "/ws?channel=alerts&"),
+        ("GET", "/connections?"),
+        ("GET", "/health/live?"),
+        ("GET", "/nowhere?"),
+    ],
+)
+async def test_what_takes_no_ticket_uses_none_up(guarded: Guarded, method: str, path: str) -> None:
+    ticket = await ticket_of(guarded)
+    await request(guarded.port, method, f"{path}ticket={ticket}", body=b"")
+    if path.startswith((HISTORY, "/notify", "/ticket", "/conn")):
+        refused = await request(guarded.port, method, f"{path}ticket={ticket}", body=b"")
+        assert refused.code == 40101
+    taken = await request(guarded.port, "GET", f"/stream?channel=alerts&poll=1&ticket={ticket}")
+    assert taken.status == 200
+
+
+async def test_a_get_that_is_refused_uses_its_ticket_up(guarded: Guarded) -> None:
+    ticket = await ticket_of(guarded)
+    path = f"/stream?channel=alerts&poll=1&ticket={ticket}"
+    refused = await request(guarded.port, "GET", f"{path}&since=never")
+    assert refused.code == 40005
+    assert (await request(guarded.port, "GET", path)).code == 40101
+
+
 @pytest.mark.parametrize("what", ["key", "token", "rubbish"])
 async def test_nothing_but_a_ticket_is_taken_in_a_url(guarded: Guarded, what: str) -> None:
     shown = {"key": guarded.key, "token": token(), "rubbish": "ticket_x"}[what]

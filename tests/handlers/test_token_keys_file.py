@@ -71,7 +71,7 @@ async def test_tokens_of_a_key_that_is_gone_end_and_so_do_their_connections(
         for socket in (first, second):
             assert (await socket.closed(answer=True))[0] == 4503
         assert await code(server, gone) == 40101
-        late = await request(server.port, "GET", f"{HISTORY}?ticket={spare}")
+        late = await request(server.port, "GET", f"/stream?channel=alerts&poll=1&ticket={spare}")
         assert late.code == 40101
         assert await code(server, stays) is None
         assert (await third.ask({"type": "ping"}))["type"] == "reply"

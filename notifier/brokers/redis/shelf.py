@@ -30,3 +30,7 @@ class RedisShelf:
             Call("GETDEL", args=(self._names.shelf(name),))
         )
         return thing
+
+    async def look(self, name: str) -> bytes | None:
+        thing: bytes | None = await self._commands.one(Call("GET", args=(self._names.shelf(name),)))
+        return thing
