@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tornado.escape import url_unescape
-from tornado.http1connection import HTTP1ServerConnection
+from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerRequest
 from tornado.routing import URLSpec
 from tornado.web import Application, OutputTransform, RequestHandler, url
@@ -18,6 +18,7 @@ from handlers.arrival import Arrival
 from handlers.auditing import log_answer
 from handlers.base import Handler, NotAllowed, NotFound
 from handlers.forwarded import Proxies
+from handlers.malformed import Malformed
 from handlers.patience import Patience
 from handlers.policy import Policy
 from handlers.routes import routes
@@ -49,6 +50,7 @@ def application(node: Node, static: Path) -> Application:
             for route in table
         ],
         patience=Patience(node.settings),
+        malformed=Malformed(node.counts, hsts_seconds=int(node.settings.hsts_max_age)),
         default_handler_class=NotFound,
         default_handler_args={"node": node, "policy": Policy()},
         log_function=log_answer,
@@ -69,9 +71,12 @@ class _Application(Application):
 
     resolve: Callable[[HTTPServerRequest], None] | None = None
 
-    def __init__(self, routes: list[URLSpec], *, patience: Patience, **settings: Any) -> None:
+    def __init__(
+        self, routes: list[URLSpec], *, patience: Patience, malformed: Malformed, **settings: Any
+    ) -> None:
         super().__init__(routes, **settings)
         self._patience = patience
+        self._malformed = malformed
         # What each of the handlers has, which is not looked for again at each request.
         self._methods = {
             handler: door.allowed_methods(handler)
@@ -87,7 +92,10 @@ class _Application(Application):
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
         assert isinstance(server_conn, HTTP1ServerConnection)
-        return Arrival(server_conn, request_conn, self._patience, self.find_handler)
+        assert isinstance(request_conn, HTTP1Connection)
+        return Arrival(
+            server_conn, request_conn, self._patience, self._malformed, self.find_handler
+        )
 
     def on_close(self, server_conn: object) -> None:
         assert isinstance(server_conn, HTTP1ServerConnection)

@@ -5,32 +5,34 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import cast
 
-from tornado.http1connection import HTTP1ServerConnection
+from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httputil import (
-    HTTPConnection,
     HTTPHeaders,
-    HTTPInputError,
     HTTPMessageDelegate,
     HTTPServerRequest,
     RequestStartLine,
     ResponseStartLine,
 )
+from tornado.iostream import IOStream
 
 from handlers.base import Handler
+from handlers.malformed import Malformed, StreamOfHead, check_framing
 from handlers.patience import Patience
 
 
 class Arrival(HTTPMessageDelegate):
     """What Tornado tells of one request.
 
+    :param malformed: answers a head that can't be understood.
     :param find: the delegate of what serves it.
     """
 
     def __init__(
         self,
         server_connection: HTTP1ServerConnection,
-        connection: HTTPConnection,
+        connection: HTTP1Connection,
         patience: Patience,
+        malformed: Malformed,
         find: Callable[[HTTPServerRequest], HTTPMessageDelegate],
     ) -> None:
         self._server_connection = server_connection
@@ -38,21 +40,23 @@ class Arrival(HTTPMessageDelegate):
         self._patience = patience
         self._find = find
         self._delegate: HTTPMessageDelegate | None = None
+        self._stream = connection.stream
+        connection.stream = cast(IOStream, StreamOfHead(self._stream, server_connection, malformed))
         patience.heads.begin(server_connection)
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         self._patience.heads.end(self._server_connection)
-        # RFC 9112 §6.1: HTTP/1.0 has no chunks. Who stands between may have read it otherwise.
-        if start_line.version == "HTTP/1.0" and "Transfer-Encoding" in headers:
-            raise HTTPInputError("a transfer coding in HTTP/1.0")
+        check_framing(headers, start_line.version)
         request = HTTPServerRequest(
             connection=self._connection,
             server_connection=self._server_connection,
             start_line=cast(RequestStartLine, start_line),
             headers=headers,
         )
+        # It is good: what is written from here on is for the client.
+        self._connection.stream = self._stream
         self._delegate = self._find(request)
         admitting = self._delegate.headers_received(start_line, headers)
         if admitting is not None:
