@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tornado.web import Application, OutputTransform, RequestHandler, url
 from handlers import door
 from handlers.arrival import Arrival
 from handlers.auditing import log_answer
-from handlers.base import Handler, NotAllowed, NotFound
+from handlers.base import Handler, NotAllowed, NotFound, WholeServer
 from handlers.forwarded import Proxies
 from handlers.malformed import Malformed
 from handlers.patience import Patience
@@ -24,6 +25,7 @@ from handlers.policy import Policy
 from handlers.routes import routes
 from handlers.sharing import Sharing
 from handlers.strict import StrictTransport
+from handlers.target import SERVER
 from handlers.whole import Whole, comes_whole
 from notifier.node import Node
 
@@ -80,8 +82,10 @@ class _Application(Application):
         # What each of the handlers has, which is not looked for again at each request.
         self._methods = {
             handler: door.allowed_methods(handler)
-            for handler in (NotFound, *(route.target for route in routes))
+            for handler in (NotFound, WholeServer, *(route.target for route in routes))
         }
+        found = set(chain.from_iterable(self._methods.values()))
+        self._everywhere = tuple(m for m in RequestHandler.SUPPORTED_METHODS if m in found)
         # By the first part of the path, so that a request is compared with few.
         self._routes: dict[str, list[URLSpec]] = {}
         for route in routes:
@@ -104,6 +108,9 @@ class _Application(Application):
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
         if self.resolve is not None:
             self.resolve(request)
+        if request.path == SERVER:
+            more = {**self.settings["default_handler_args"], "methods": self._everywhere}
+            return self.get_handler_delegate(request, WholeServer, more)
         for route in self._routes.get(_first_part(request.path), ()):
             if found := route.regex.match(request.path):
                 path_args = [url_unescape(part, None, plus=False) for part in found.groups()]

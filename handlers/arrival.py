@@ -18,6 +18,7 @@ from tornado.iostream import IOStream
 from handlers.base import Handler
 from handlers.malformed import Malformed, StreamOfHead, check_framing
 from handlers.patience import Patience
+from handlers.target import read_target
 
 
 class Arrival(HTTPMessageDelegate):
@@ -49,12 +50,12 @@ class Arrival(HTTPMessageDelegate):
     ) -> Awaitable[None] | None:
         self._patience.heads.end(self._server_connection)
         check_framing(headers, start_line.version)
-        request = HTTPServerRequest(
-            connection=self._connection,
-            server_connection=self._server_connection,
-            start_line=cast(RequestStartLine, start_line),
-            headers=headers,
-        )
+        start_line, host = read_target(cast(RequestStartLine, start_line))
+        request = self._request(start_line, headers)
+        if host is not None:
+            # The header had to be good; from here on it is what the target says.
+            headers["Host"] = host
+            request = self._request(start_line, headers)
         # It is good: what is written from here on is for the client.
         self._connection.stream = self._stream
         self._delegate = self._find(request)
@@ -63,6 +64,14 @@ class Arrival(HTTPMessageDelegate):
             return self._admit(admitting)
         self._patience.bodies.begin(self._server_connection)
         return None
+
+    def _request(self, start_line: RequestStartLine, headers: HTTPHeaders) -> HTTPServerRequest:
+        return HTTPServerRequest(
+            connection=self._connection,
+            server_connection=self._server_connection,
+            start_line=start_line,
+            headers=headers,
+        )
 
     async def _admit(self, admitting: Awaitable[None]) -> None:
         await admitting

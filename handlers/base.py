@@ -234,6 +234,9 @@ class Handler(RequestHandler):
         door.answer_options(self)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if self.request.method not in self.SUPPORTED_METHODS:
+            # Such as CONNECT: Tornado refuses it before the body is read, and hangs up then.
+            door.part(self)
         door.write_error(self, **kwargs)
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
@@ -250,6 +253,22 @@ class NotFound(Handler):
 
     def _check_request(self) -> None:
         raise door.nothing_at(self.request.path)
+
+
+class WholeServer(Handler):
+    """``OPTIONS *``: what can be asked of the server at all (RFC 9110 §9.3.7).
+
+    :param methods: those of all its routes.
+    """
+
+    def initialize(  # type: ignore[override]
+        self, node: Node, policy: Policy, methods: tuple[str, ...]
+    ) -> None:
+        super().initialize(node, policy)
+        self._methods = methods
+
+    def options(self, *_: str) -> None:
+        door.answer_options(self, self._methods)
 
 
 class NotAllowed(Handler):

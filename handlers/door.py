@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -221,8 +222,9 @@ def _date(second: int) -> str:
     return format_timestamp(second)
 
 
-def answer_options(handler: RequestHandler) -> None:
-    handler.set_header("Allow", ", ".join(allowed_methods(type(handler))))
+def answer_options(handler: RequestHandler, methods: Sequence[str] | None = None) -> None:
+    """:param methods: other than the handler's own."""
+    handler.set_header("Allow", ", ".join(methods or allowed_methods(type(handler))))
     handler.set_status(204)
 
 

@@ -403,7 +403,7 @@ async def test_ranges_of_a_file_are_answered_or_refused(server: Server, value: s
         b"POST /notify/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n",
         b"POST /notify/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"GET http://localhost/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET ftp://localhost/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET * HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ],
 )
