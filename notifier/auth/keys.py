@@ -20,7 +20,7 @@ from hashlib import sha256
 
 from notifier.auth.identity import Identity
 from notifier.auth.reach import Reach
-from notifier.auth.scopes import Scope
+from notifier.auth.scopes import OF_CHANNELS, Scope
 from notifier.errors import BadCredential, ExpiredCredential
 
 _LETTERS = string.ascii_letters + string.digits
@@ -32,7 +32,6 @@ _ID = re.compile(rf"[0-9A-Za-z]{{{_ID_LETTERS}}}", re.ASCII)
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.@-]{0,63}", re.ASCII)
 _DIGEST_BYTES = 32
 # About them a key says where it holds; the others are about the node as a whole.
-_OF_CHANNELS = frozenset({Scope.PUBLISH, Scope.SUBSCRIBE, Scope.HISTORY, Scope.PRESENCE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +65,11 @@ class ApiKey:
             raise ValueError(f"a key's digest is {_DIGEST_BYTES} bytes")
         if not self.scopes:
             raise ValueError("a key needs a scope, or it could do nothing")
-        of_channels = sorted(self.scopes & _OF_CHANNELS)
+        of_channels = sorted(self.scopes & OF_CHANNELS)
         if of_channels and not self.channels:
-            raise ValueError(f"a key that may {of_channels[0]} needs channels to do so; * is all")
+            raise ValueError(
+                f"a key that may {of_channels[0].deed} needs channels to do so; * is all"
+            )
 
     def is_expired(self, now: float) -> bool:
         """:param now: seconds since 1970."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from notifier.auth.identity import Identity
-from notifier.auth.scopes import Scope
+from notifier.auth.scopes import OF_CHANNELS, Scope
 from notifier.errors import Forbidden, Unauthenticated
 
 
@@ -85,7 +85,7 @@ class Access:
             return
         if all(_lets(rule, identity, channel) for rule in self._rules(scope, channel)):
             return
-        raise _refusal(identity, scope, f"{scope} on {channel!r}", channel=channel)
+        raise _refusal(identity, scope, scope.deed_on(channel), channel=channel)
 
     def check_somewhere(self, identity: Identity, scope: Scope) -> None:
         """See that there is a channel on which nobody in particular may do that, if it is nobody.
@@ -95,7 +95,7 @@ class Access:
         :raises Unauthenticated:
         """
         if identity.kind == "anonymous" and not self.asks_nobody(scope):
-            raise _refusal(identity, scope, str(scope))
+            raise _refusal(identity, scope, scope.deed)
 
     def asks_nobody(self, scope: Scope) -> bool:
         """Whether there is anything that nobody in particular may do with the scope."""
@@ -110,7 +110,7 @@ class Access:
         :raises Forbidden: this one may not.
         """
         if self.authenticates and scope not in identity.grants:
-            raise _refusal(identity, scope, str(scope))
+            raise _refusal(identity, scope, scope.deed)
 
     def _rules(self, scope: Scope, channel: str) -> Iterator[Rule]:
         namespace, colon, _ = channel.partition(":")
@@ -143,9 +143,10 @@ def _refusal(
     identity: Identity, scope: Scope, deed: str, **facts: str
 ) -> Unauthenticated | Forbidden:
     if identity.kind == "anonymous":
+        # No token grants what is about the node as a whole.
+        what = "a key or a token" if scope in OF_CHANNELS else "a key"
         return Unauthenticated(
-            f"This needs a key or a token that may {deed}. Send it as the header "
-            '"Authorization: Bearer …".',
+            f'This needs {what} that may {deed}. Send it as the header "Authorization: Bearer …".',
             scope=str(scope),
             **facts,
         )

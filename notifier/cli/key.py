@@ -16,7 +16,7 @@ from rich.text import Text
 from notifier.auth.keyfile import KeyFile, KeyFileError
 from notifier.auth.keys import ApiKey, make_key
 from notifier.auth.reach import Reach
-from notifier.auth.scopes import Scope
+from notifier.auth.scopes import OF_CHANNELS, Scope
 from notifier.cli.command import Group
 from notifier.cli.settings import load_settings, with_config
 from notifier.cli.terminal import Exit, complain, fail, say_table
@@ -139,9 +139,8 @@ def create(
         click.echo(json.dumps({"key": text, **_members(key, now)}, ensure_ascii=False))
         return
     click.echo(text)
-    where = f" on {key.channels}" if key.channels else ""
     until = "" if key.expires is None else f", until {_day(key.expires)}"
-    complain(("✓ ", "green"), f"{key.name} may {', '.join(sorted(key.scopes))}{where}{until}")
+    complain(("✓ ", "green"), f"{key.name} may {_deeds(key)}{until}")
     complain((f"  Kept in {file.path}, as a hash: the key itself is shown only here.", "dim"))
     complain(('  Use it: curl -H "Authorization: Bearer $KEY" …', "dim"))
 
@@ -221,6 +220,21 @@ def _table(keys: list[ApiKey], now: float) -> Table:
         scopes = ", ".join(sorted(key.scopes))
         table.add_row(key.name, scopes, str(key.channels), _day(key.created), expires)
     return table
+
+
+def _deeds(key: ApiKey) -> str:
+    """What it may do, for people."""
+    there = [scope.deed for scope in Scope if scope in key.scopes & OF_CHANNELS]
+    anywhere = [scope.deed for scope in Scope if scope in key.scopes - OF_CHANNELS]
+    if not there:
+        return _listed(anywhere)
+    where = f"{_listed(there)} on {key.channels}"
+    return f"{where}, and {_listed(anywhere)}" if anywhere else where
+
+
+def _listed(deeds: list[str]) -> str:
+    *others, last = deeds
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _day(seconds: float) -> str:

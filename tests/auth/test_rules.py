@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 from notifier.auth.identity import ANYBODY, Identity
 from notifier.auth.reach import Reach
 from notifier.auth.rules import Access, Rule, Rules
-from notifier.auth.scopes import Scope
+from notifier.auth.scopes import OF_CHANNELS, Scope
 from notifier.errors import Forbidden, Unauthenticated
 
 KEY = Identity("key", "ci", {Scope.PUBLISH: Reach.of(["builds:*"])})
 USER = Identity("token", "42", {Scope.SUBSCRIBE: Reach.of(["news"])})
 ROOT = Identity("key", "root", dict.fromkeys(Scope, Reach.of(["*"])))
-OF_CHANNELS = [Scope.PUBLISH, Scope.SUBSCRIBE, Scope.HISTORY, Scope.PRESENCE]
 
 
 def lets(access: Access, identity: Identity, scope: Scope, channel: str) -> bool:
@@ -28,7 +27,7 @@ def lets(access: Access, identity: Identity, scope: Scope, channel: str) -> bool
     return True
 
 
-@pytest.mark.parametrize("scope", OF_CHANNELS)
+@pytest.mark.parametrize("scope", sorted(OF_CHANNELS))
 @pytest.mark.parametrize(
     ("rule", "identity", "channel", "may"),
     [
@@ -74,13 +73,13 @@ def test_rule_lets_those_it_is_for(
     assert lets(Access(Rules.all(rule), {}), identity, scope, channel) == may
 
 
-@pytest.mark.parametrize("scope", OF_CHANNELS)
+@pytest.mark.parametrize("scope", sorted(OF_CHANNELS))
 def test_each_scope_has_a_rule_of_its_own(scope: Scope) -> None:
     name = {Scope.PUBLISH: "publish", Scope.SUBSCRIBE: "subscribe", Scope.HISTORY: "history"}
     rules = dict.fromkeys(("publish", "subscribe", "history", "presence"), Rule.GRANTED)
     rules[name.get(scope, "presence")] = Rule.PUBLIC
     access = Access(Rules(**rules), {})
-    assert [s for s in OF_CHANNELS if lets(access, ANYBODY, s, "x")] == [scope]
+    assert [s for s in sorted(OF_CHANNELS) if lets(access, ANYBODY, s, "x")] == [scope]
 
 
 @pytest.mark.parametrize("rule", Rule)
@@ -91,7 +90,7 @@ def test_grant_suffices_whatever_the_rule(rule: Rule) -> None:
     assert lets(access, USER, Scope.SUBSCRIBE, "news")
 
 
-@pytest.mark.parametrize("scope", OF_CHANNELS)
+@pytest.mark.parametrize("scope", sorted(OF_CHANNELS))
 @pytest.mark.parametrize("rule", Rule)
 def test_nobody_in_particular_needs_one_public_namespace(scope: Scope, rule: Rule) -> None:
     access = Access(Rules.all(Rule.GRANTED), {"x": Rules.all(rule)})
@@ -173,14 +172,14 @@ def test_node_as_a_whole_is_for_those_with_a_grant(scope: Scope) -> None:
         access.check_scope(ANYBODY, scope)
     assert refused.value.facts == {"scope": scope.value}
     for identity in (KEY, USER):
-        with pytest.raises(Forbidden, match=f"This {identity.kind} may not {scope}"):
+        with pytest.raises(Forbidden, match=f"This {identity.kind} may not {scope.deed}"):
             access.check_scope(identity, scope)
 
 
 def test_where_nobody_can_be_granted_anything_all_is_open() -> None:
     access = Access(Rules.all(Rule.PUBLIC), {"x": Rules.all(Rule.PUBLIC)}, authenticates=False)
     assert access.open
-    for scope in OF_CHANNELS:
+    for scope in sorted(OF_CHANNELS):
         assert lets(access, ANYBODY, scope, "*")
     access.check_scope(ANYBODY, Scope.ADMIN)
 
@@ -200,7 +199,41 @@ def test_public_rules_beside_keys_are_not_open() -> None:
 
 def test_refusal_says_what_and_how() -> None:
     access = Access(Rules.all(Rule.GRANTED), {})
-    with pytest.raises(Unauthenticated, match=r"publish on 'x'.*Authorization: Bearer"):
+    with pytest.raises(Unauthenticated, match=r"publish to 'x'.*Authorization: Bearer"):
         access.check(ANYBODY, Scope.PUBLISH, "x")
-    with pytest.raises(Forbidden, match="This key may not subscribe on 'x'"):
+    with pytest.raises(Forbidden, match="This key may not listen to 'x'"):
         access.check(KEY, Scope.SUBSCRIBE, "x")
+
+
+# What nobody may, what a key may not, and what a key may not on a channel.
+SENTENCES = {
+    Scope.PUBLISH: ("a key or a token that may publish", "publish to 'builds:*'"),
+    Scope.SUBSCRIBE: ("a key or a token that may listen", "listen to 'builds:*'"),
+    Scope.HISTORY: ("a key or a token that may read history", "read the history of 'builds:*'"),
+    Scope.PRESENCE: ("a key or a token that may see who is there", "see who is on 'builds:*'"),
+    Scope.METRICS: ("a key that may read the metrics", "read the metrics"),
+    Scope.ADMIN: ("a key that may administer the server", "administer the server"),
+}
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_refusal_is_a_sentence_for_every_scope(scope: Scope) -> None:
+    access = Access(Rules.all(Rule.GRANTED), {})
+    needed, deed = SENTENCES[scope]
+    key = Identity("key", "ci")
+
+    def ask(identity: Identity) -> None:
+        if scope in OF_CHANNELS:
+            access.check_somewhere(identity, scope)
+            access.check(identity, scope, "builds:*")
+        else:
+            access.check_scope(identity, scope)
+
+    with pytest.raises(Unauthenticated) as nobody:
+        ask(ANYBODY)
+    assert nobody.value.message == (
+        f'This needs {needed}. Send it as the header "Authorization: Bearer …".'
+    )
+    with pytest.raises(Forbidden) as other:
+        ask(key)
+    assert other.value.message == f"This key may not {deed}."

@@ -23,6 +23,29 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "keys.toml"
 
 
+@pytest.mark.parametrize(
+    ("scopes", "channels", "told"),
+    [
+        (["metrics"], [], "may read the metrics\n"),
+        (["metrics", "admin"], [], "may read the metrics and administer the server\n"),
+        (["presence", "history"], ["a"], "may read history and see who is there on a\n"),
+        (
+            ["publish", "subscribe", "history", "metrics"],
+            ["a", "b:*"],
+            "may publish, listen and read history on a, b:*, and read the metrics\n",
+        ),
+    ],
+)
+def test_create_says_in_a_sentence_what_the_key_may(
+    notifier: Run, file: Path, scopes: list[str], channels: list[str], told: str
+) -> None:
+    del file
+    given = [word for scope in scopes for word in ("--scope", scope)]
+    given += [word for channel in channels for word in ("--channel", channel)]
+    done = notifier("key", "create", "ops", *given)
+    assert f"✓ ops {told}" in done.stderr
+
+
 def test_create_prints_the_key_alone_and_keeps_its_hash(notifier: Run, file: Path) -> None:
     done = notifier(*CREATE, "--expires", "90d")
     assert done.returncode == 0
