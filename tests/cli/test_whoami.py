@@ -88,8 +88,7 @@ def test_who_shows_none_is_told_how(
     done = notifier(*command, "--url", guarded.url)
     assert done.returncode == 1
     assert "needs a key" in done.stderr
-    if "--ndjson" not in command:  # there each line is told in one
-        assert "--key-file FILE, or the variable NOTIFIER_API_KEY" in done.stderr
+    assert "--key-file FILE, or the variable NOTIFIER_API_KEY" in done.stderr
 
 
 def test_who_shows_a_wrong_one_is_told_where_it_was_read(
