@@ -12,7 +12,7 @@ from handlers import publishing
 from handlers.following import Following
 from notifier.auth.identity import Identity
 from notifier.auth.scopes import Scope
-from notifier.errors import NotifierError
+from notifier.errors import NotifierError, SubscriptionEnded
 from notifier.instants import format_instant
 from notifier.node import Node
 from notifier.session import (
@@ -126,7 +126,8 @@ class Driver:
         match command:
             case Subscribe(channel, since, ref, presence):
                 start_of = starts(since, [channel], now_ms=self._node.now_ms())
-                await self._following.follow(channel, start_of, presence=presence, ref=ref)
+                if not await self._following.follow(channel, start_of, presence=presence, ref=ref):
+                    self._tell_of_the_end(channel, ref)
             case Unsubscribe(channel, ref):
                 self._node.unsubscribe(self._sink, channel)
                 self._send(messages.unsubscribed(channel, code=0, reason="you asked", ref=ref))
@@ -158,6 +159,11 @@ class Driver:
     def _useful(self) -> None:
         """It has done something that it may, whoever it is."""
         self._node.connections.strangers.useful(self._connection)
+
+    def _tell_of_the_end(self, name: str, ref: Ref) -> None:
+        """It was ended before it began. What a client asked with a ref is answered all the same."""
+        if ref is not None and not self._sink.closed:
+            raise SubscriptionEnded(f"The subscription to {name!r} was ended before it began.")
 
     def _check_rate(self) -> None:
         """:raises PublishingTooFast:"""

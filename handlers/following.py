@@ -46,31 +46,38 @@ class Following:
         *,
         presence: bool = False,
         ref: Ref = None,
-    ) -> None:
+    ) -> bool:
         """Join the channel, or all channels of the pattern.
 
         :param presence: tell who joins and leaves.
         :param ref: comes back with the answer.
+        :returns: whether it was joined; if not, it was ended in the meantime, of which the client
+            was told, or the client has left.
         :raises NotifierError: it was not joined.
         """
+        if self._sink.closed:
+            return False  # nobody in particular, who would be refused and counted
         access, identity = self._node.access, self._node.identity_of(self._sink)
         access.check(identity, Scope.SUBSCRIBE, name)
         if presence:
             access.check(identity, Scope.PRESENCE, name)
         if not is_pattern(name):
             listener = Listener(partial(self._joined, ref), self._refused, presence)
-            await self._node.subscribe(self._sink, name, start_of(name), listener)
-            return
+            joined = await self._node.subscribe(self._sink, name, start_of(name), listener)
+            return joined is not None
         listener = Listener(partial(self._joined, None), self._refused, presence)
         found = await self._node.subscribe_pattern(
             self._sink, Pattern.parse(name), start_of, listener
         )
+        if found is None:
+            return False
         logs = [joined for joined in found if joined.position is not None]
         recovered = all(joined.gap is None for joined in logs) if logs else None
         self._say(
             "subscribed",
             messages.subscribed_pattern(name, channels=len(found), recovered=recovered, ref=ref),
         )
+        return True
 
     def _joined(self, ref: Ref, joined: Joined) -> None:
         self._on_joined(joined)

@@ -289,23 +289,27 @@ class Node:
             receipt.id, name, receipt.position, self._hub.subscribers(name), receipt.repeated
         )
 
-    async def subscribe(self, sink: Sink, channel: str, since: Since, listener: Listener) -> None:
+    async def subscribe(
+        self, sink: Sink, channel: str, since: Since, listener: Listener
+    ) -> Joined | None:
         """Deliver the channel to the sink; the listener is told before the first delivery.
 
+        :returns: ``None``: it was ended before it began, or its client has left.
         :raises AlreadySubscribed:
         :raises PresenceOff: it was asked for.
         :raises TooManySubscriptions:
         :raises BrokerUnavailable:
         """
-        await self._subscriptions.join(sink, channel, since, listener)
+        return await self._subscriptions.join(sink, channel, since, listener)
 
     async def subscribe_pattern(
         self, sink: Sink, pattern: Pattern, start_of: Starts, listener: Listener
-    ) -> list[Joined]:
+    ) -> list[Joined] | None:
         """Deliver all channels of the pattern, and from their first publication those that come
         to life later; the listener is told of each.
 
-        :returns: those there are already and that the sink did not follow before.
+        :returns: those there are already and that the sink did not follow before; ``None``: it was
+            ended before all had joined, or its client has left.
         :raises AlreadySubscribed: to the very same pattern.
         :raises TooManySubscriptions: with all its channels.
         :raises BrokerUnavailable:

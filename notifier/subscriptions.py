@@ -66,14 +66,19 @@ class Subscriptions:
 
     # --- joining ---
 
-    async def join(self, sink: Sink, channel: str, since: Since, listener: Listener) -> None:
+    async def join(
+        self, sink: Sink, channel: str, since: Since, listener: Listener
+    ) -> Joined | None:
         """Deliver the channel to the sink.
 
+        :returns: ``None``: it was ended before it began, or its client has left.
         :raises AlreadySubscribed:
         :raises PresenceOff: it was asked for.
         :raises TooManySubscriptions:
         :raises BrokerUnavailable:
         """
+        if sink.closed:
+            return None  # nobody would take it out again
         known = self._hub.of(sink).get(channel)
         if known is not None:
             by = "" if known.pattern is None else f", by the pattern {known.pattern}"
@@ -81,21 +86,24 @@ class Subscriptions:
         if listener.presence:
             self._presence.check(channel)
         self._check_room(sink)
-        await self._join(sink, channel, since, listener)
+        return await self._join(sink, channel, since, listener)
 
     async def join_pattern(
         self, sink: Sink, pattern: Pattern, start_of: Starts, listener: Listener
-    ) -> list[Joined]:
+    ) -> list[Joined] | None:
         """Deliver all its channels, also those that are yet to be born.
 
         Where presence was asked for, it is told of those that show it, also of those that the
         sink followed before.
 
-        :returns: those there are already and that the sink did not follow before.
+        :returns: those there are already and that the sink did not follow before; ``None``: it was
+            ended before all had joined, or its client has left.
         :raises AlreadySubscribed: to the very same pattern.
         :raises TooManySubscriptions: with all its channels.
         :raises BrokerUnavailable:
         """
+        if sink.closed:
+            return None
         if pattern.text in self._patterns.of(sink):
             raise AlreadySubscribed(f"This connection is subscribed to {pattern.text!r} already.")
         self._check_room(sink)
@@ -105,10 +113,14 @@ class Subscriptions:
         try:
             await self._follow_pattern(subscription)
             found = await self._join_all(subscription)
-        except BaseException:
-            if self._patterns.of(sink).get(pattern.text) is subscription:
+        except BaseException as failure:
+            if self._is_followed(subscription):
                 self._end(subscription)
+            elif isinstance(failure, NotifierError):
+                return None  # nobody wants to know
             raise
+        if not self._is_followed(subscription) or sink.closed:
+            return None
         if listener.presence:
             for followed in self._hub.of(sink).values():
                 self._watch(followed)
@@ -116,10 +128,14 @@ class Subscriptions:
 
     async def _follow_pattern(self, pattern: PatternSubscription) -> None:
         await self._broker.follow(pattern.pattern)
-        if self._patterns.of(pattern.sink).get(pattern.pattern.text) is pattern:
+        if self._is_followed(pattern):
             pattern.followed = True
         else:  # its client has left
             self._broker.unfollow(pattern.pattern)
+
+    def _is_followed(self, pattern: PatternSubscription) -> bool:
+        """Whether it is still wanted; asked anew after all that was awaited."""
+        return self._patterns.of(pattern.sink).get(pattern.pattern.text) is pattern
 
     async def _join_all(self, pattern: PatternSubscription) -> list[Joined]:
         sink = pattern.sink
@@ -143,7 +159,7 @@ class Subscriptions:
         for count, name in enumerate(names, start=1):
             if count % BREATH == 0:
                 await asyncio.sleep(0)
-            if self._patterns.of(sink).get(pattern.pattern.text) is not pattern:
+            if sink.closed or not self._is_followed(pattern):
                 break  # the client has left, or wants it no more
             if name in self._hub.of(sink):
                 continue  # joined at its birth, or by name
@@ -164,7 +180,7 @@ class Subscriptions:
         *,
         pattern: str | None = None,
     ) -> Joined | None:
-        """``None``: the client left while we asked."""
+        """``None``: the client left while we asked, or it was ended."""
         opening = channel not in self._hub.feeds
         # Attached before anything is awaited: what is published meanwhile is in the feed.
         subscription = self._attach(sink, channel, pattern)
@@ -180,9 +196,11 @@ class Subscriptions:
                 return None
             joined = Joined(channel, start.position, start.gap, subscription.pattern)
             listener.joined(joined)
-        except BaseException:
+        except BaseException as failure:
+            if subscription.standing is Standing.GONE and isinstance(failure, NotifierError):
+                return None  # nobody wants to know
             self._detach(subscription)
-            if pattern is None:
+            if pattern is None or subscription.pattern != pattern:
                 self._hand_to_a_pattern(sink, channel)
             raise
         if joined.gap is not None:
@@ -287,6 +305,8 @@ class Subscriptions:
     def _begin_one(
         self, subscription: Subscription, pattern: PatternSubscription, start: Start
     ) -> None:
+        if subscription.sink.closed:
+            self._detach(subscription)
         if subscription.standing is not Standing.JOINING:
             return  # gone in the meantime
         channel = subscription.channel
@@ -308,7 +328,7 @@ class Subscriptions:
                 self._errands.run(self._follow(pattern, channel, Latest()))
 
     def _hand_to_a_pattern(self, sink: Sink, channel: str) -> None:
-        """It could not be joined by name; a pattern that passed it over for that has it now."""
+        """What should have brought it failed; a pattern that passed it over for that has it now."""
         pattern = self._patterns.wanting(sink, channel)
         if pattern is not None:
             since = pattern.start_of(channel)
@@ -317,15 +337,22 @@ class Subscriptions:
             self._errands.run(self._follow(pattern, channel, since))
 
     async def _follow(self, pattern: PatternSubscription, channel: str, since: Since) -> None:
-        if pattern.sink.closed or channel in self._hub.of(pattern.sink):
+        sink = pattern.sink
+        if not self._is_followed(pattern):
+            # Ended before its turn. Another one was passed over for it, if there is one.
+            heir = self._patterns.wanting(sink, channel)
+            if heir is None:
+                return
+            pattern = heir
+        if sink.closed or channel in self._hub.of(sink):
             return
         try:
-            self._check_pattern_room(pattern.sink)
-            await self._join(
-                pattern.sink, channel, since, pattern.listener, pattern=pattern.pattern.text
-            )
+            self._check_pattern_room(sink)
+            await self._join(sink, channel, since, pattern.listener, pattern=pattern.pattern.text)
         except NotifierError as refusal:
-            pattern.listener.refused(channel, refusal)
+            # Else its client was told that it has ended, and nothing comes after that.
+            if self._is_followed(pattern):
+                pattern.listener.refused(channel, refusal)
 
     # --- leaving ---
 
