@@ -54,7 +54,7 @@ class RawSocket(Socket):
     _wanted: Wanted
     _name: str
     _without_echo: WithoutEcho | None = None
-    # Something that it sent was refused, which it was told with a Close.
+    # It was refused something, or all from now on, which it was told with a Close.
     _refused = False
 
     async def get(self, channel: str, **kwargs: Any) -> None:
@@ -97,7 +97,7 @@ class RawSocket(Socket):
 
     async def on_message(self, message: str | bytes) -> None:
         if self._refused:
-            return  # published, it would come after a hole
+            return  # published, it would come after a hole, or by somebody who may no more
         try:
             if wait := self.too_soon():
                 raise self.too_fast(wait)
@@ -107,6 +107,10 @@ class RawSocket(Socket):
             self.node.counts.intakes["raw"].refuse(refusal)
             self.close(refusal.close_code, refusal.message)
         await self.sink.drained()
+
+    def end(self, refusal: NotifierError) -> None:
+        self._refused = True  # what comes until it has said Close is not taken
+        super().end(refusal)
 
     async def _publish(self, message: str | bytes) -> None:
         if is_pattern(self._name):

@@ -147,7 +147,8 @@ class Residents:
         for n, connection in enumerate(_open(self._connections.values()), start=1):
             if n % TURN == 0:
                 await asyncio.sleep(0)
-            if _is_of(connection, holder):
+            # Some may have gone by the time their turn has come.
+            if not connection.sink.closed and _is_of(connection, holder):
                 connection.end(ConnectionEnded(ENDED))
                 ended += 1
         return ended
