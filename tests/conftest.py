@@ -31,6 +31,9 @@ settings.register_profile(
 )
 settings.load_profile("steady")
 
+# Hundreds of programs are started: without its bytecode each would compile all of ours anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 @pytest.fixture
 def io_loop() -> Iterator[IOLoop]:

@@ -677,7 +677,12 @@ async def test_another_coding_is_refused_with_those_that_are_understood(
 
 
 @pytest.mark.parametrize(
-    "body", [b"not gzip", gzip.compress(b"x" * 1000)[:-9], gzip.compress(b"x") + b"more"]
+    "body",
+    [
+        b"not gzip",
+        gzip.compress(b"x" * 1000, mtime=0)[:-9],
+        gzip.compress(b"x", mtime=0) + b"more",
+    ],
 )
 async def test_a_broken_compressed_body_is_refused(post: Post, stored: Stored, body: bytes) -> None:
     answer = await post("/notify/a", body, Content_Encoding="gzip")
