@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests import warm
 from tests.handlers.serving import CHECKOUT, PATIENCE, Answer, request
 
 _STARTING = 60.0
@@ -33,11 +33,10 @@ class Process:
         self.port = 0
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 -- open as long as the process is
         environment = {k: v for k, v in os.environ.items() if not k.startswith("NOTIFIER_")}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "notifier", "serve", "--port", "0", *arguments],
+        self._process = warm.Program(
+            *("serve", "--port", "0", *arguments),
             cwd=CHECKOUT,
             env=environment | {"NO_COLOR": "1"},
-            stdout=subprocess.DEVNULL,
             # Not a pipe: nobody would empty it, and a full one stops who writes.
             stderr=self._log,
         )

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-import sys
 import threading
 import urllib.request
 from pathlib import Path
 from typing import Any, Self
 
+from tests import warm
+
 ROOT = Path(__file__).parents[2]
 # Far above what anything here takes on a slow machine.
 PATIENCE = 60.0
-COMMAND = [sys.executable, "-m", "notifier", "serve"]
 
 
 class Server:
     """`notifier serve` with more arguments; ready when the constructor returns."""
 
     def __init__(self, *arguments: str, port: int = 0) -> None:
-        self._process = subprocess.Popen(
-            [*COMMAND, "--port", str(port), *arguments],
+        self._process = warm.Program(
+            *("serve", "--port", str(port), *arguments),
             cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            env=os.environ,
             stderr=subprocess.PIPE,
-            text=True,
         )
         self.log: list[str] = []
         self.headers: dict[str, str] = {}  # with which it is published to
@@ -88,7 +87,8 @@ class Server:
 
     def _read(self) -> None:
         assert self._process.stderr is not None
-        for line in self._process.stderr:
+        for read in self._process.stderr:
+            line = read.decode()
             self.log.append(line)
             if "server.listening" in line:
                 self._listening.set()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests import warm
 
 CHECKOUT = Path(__file__).parent.parent.parent
 
@@ -29,18 +30,8 @@ def notifier(tmp_path: Path, environment: dict[str, str]) -> Run:
     def run(
         *arguments: str, stdin: bytes | None = None, variables: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "notifier", *arguments],
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            input=stdin,
-            capture_output=True,
-            cwd=tmp_path,
-            env=environment | (variables or {}),
-            timeout=60,
-            check=False,
-        )
-        return subprocess.CompletedProcess(
-            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+        return warm.run(
+            *arguments, cwd=tmp_path, env=environment | (variables or {}), stdin=stdin, timeout=60
         )
 
     return run

@@ -8,7 +8,6 @@ import pty
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +16,8 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
+
+from tests import warm
 
 PATIENCE = 30.0  # less than what a client takes to doubt a silent connection
 
@@ -57,7 +58,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 class Running:
     """A command that runs until it is told to stop; ``out`` and ``err`` grow as it speaks."""
 
-    def __init__(self, process: subprocess.Popen[bytes], streams: dict[int, str]) -> None:
+    def __init__(self, process: warm.Program, streams: dict[int, str]) -> None:
         self.process = process
         self._streams = streams
         self._said = {"out": b"", "err": b""}
@@ -124,8 +125,8 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Start:
             del variables["NO_COLOR"]
             variables |= {"TERM": "xterm-256color"}
         leader, follower = pty.openpty() if terminal else (-1, -1)
-        with subprocess.Popen(
-            [sys.executable, "-m", "notifier", *arguments],
+        with warm.Program(
+            *arguments,
             cwd=tmp_path,
             env=variables,
             stdin=subprocess.DEVNULL if stdin is None else stdin,

@@ -5,6 +5,7 @@ They are not installed: a web server's package starts it, for all the world, and
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -30,8 +31,11 @@ class WebServer:
 def web_servers(cache: Path) -> dict[str, WebServer]:
     """All three; what the system lacks is unpacked into ``cache``, once."""
     missing = [name for name in NAMES if _find(name, Path("/")) is None]
-    if any(_find(name, cache) is None for name in missing):
-        _unpack(missing, cache)
+    # Another worker of pytest may want them now, and must not find half of them.
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if any(_find(name, cache) is None for name in missing):
+            _unpack(missing, cache)
     libraries = ":".join(str(folder) for folder in cache.glob("usr/lib/*-linux-*"))
     environment = os.environ | ({"LD_LIBRARY_PATH": libraries} if libraries else {})
     found = {name: _find(name, Path("/")) or _find(name, cache) for name in NAMES}
