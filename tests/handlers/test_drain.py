@@ -25,10 +25,7 @@ from tests.handlers.serving import (
 from tests.processes import server_process
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_server_that_is_told_to_leave_does_so_in_good_order(
-    number: signal.Signals,
-) -> None:
+async def test_a_server_that_is_told_to_leave_does_so_in_good_order() -> None:
     with server_process("--drain-seconds", "5") as server:
         async with AsyncExitStack() as stack:
             kept = await stack.enter_async_context(wire_to(server.port))
@@ -42,7 +39,7 @@ async def test_a_server_that_is_told_to_leave_does_so_in_good_order(
                 assert (await client.message())["type"] == "subscribed"
 
             began = time.monotonic()
-            server.signal(number)
+            server.signal(signal.SIGTERM)
             told = [await client.message() for client in clients]
             assert {message["type"] for message in told} == {"reconnect"}
             slots = sorted(message["after_ms"] for message in told)
@@ -87,13 +84,16 @@ async def test_an_empty_server_leaves_at_once() -> None:
         assert await server.exit_code() == 0
 
 
-async def test_a_second_signal_stops_at_once() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_either_signal_drains_and_a_second_one_stops_at_once(number: signal.Signals) -> None:
     with server_process("--drain-seconds", "600") as server:
         async with raw_socket(server.port) as first, raw_socket(server.port) as second:
-            server.signal(signal.SIGTERM)
+            server.signal(number)
             for client in (first, second):
                 assert (await client.message())["type"] == "reconnect"
-            server.signal(signal.SIGINT)
+                assert (await client.ask({"type": "ping"}))["type"] == "reply", "it is served"
+            other = signal.SIGINT if number == signal.SIGTERM else signal.SIGTERM
+            server.signal(other)
             assert await server.exit_code() == 0
 
 
