@@ -88,10 +88,11 @@ async def test_reader_that_comes_back_to_life_is_told_what_it_missed_then_gets_t
             if number % 7 == 0:
                 await asyncio.sleep(0)
         await client.read_until(client.up_to_date)
-        assert len(client.account.gaps) == 1
-        assert client.account.gaps[0]["before"] == str(service.broker.available("a")[0].position), (
-            "all that history has follows the gap"
-        )
+        # More than one where this took so long that the kernel has meanwhile taken a page more.
+        assert client.account.gaps
+        assert client.account.gaps[-1]["before"] == str(
+            service.broker.available("a")[0].position
+        ), "all that history has follows the gap"
         # And it is live again.
         await service.publish("a", "now")
         await client.read_until(client.up_to_date)
