@@ -14,7 +14,7 @@ from notifier.auth.origin import ANY_ORIGIN
 from notifier.authentication import CannotAuthenticate, authenticates
 from notifier.brokers.base import CannotOpen
 from notifier.collector import settle
-from notifier.config import Origin, Settings
+from notifier.config import Origin, Settings, reached
 from notifier.lifeline import Lifeline
 from notifier.orders import Orders, by_signals
 from notifier.server import SPARE_FILES, Server, claim
@@ -48,9 +48,19 @@ def allow_files(connections: int) -> None:
         )
 
 
-def warn_of_pages(settings: Settings) -> None:
-    """Say so where every page on the web may use the server through its visitors' browsers."""
-    if ANY_ORIGIN in settings.allowed_origins and not authenticates(settings):
+def tell_who_may(settings: Settings) -> None:
+    """Say so where nobody is asked for a key or a token, and whom that lets in."""
+    if authenticates(settings):
+        return
+    how = reached.from_elsewhere(dict(settings))
+    if how:
+        hint = "whoever reaches this server may read and publish everything"
+        logs.event(log, logging.WARNING, "server.open", reached=how, hint=hint)
+    else:
+        hint = "to serve others, make keys (notifier key create) or verify tokens"
+        logs.event(log, logging.INFO, "server.open", reached="from this machine alone", hint=hint)
+    # Pages that somebody visits ask from that machine.
+    if ANY_ORIGIN in settings.allowed_origins:
         logs.event(
             log,
             logging.WARNING,
@@ -156,9 +166,13 @@ def run(
     :param origins: where the settings come from.
     :raises CannotServe:
     """
-    warn_of_pages(settings)
     workers = settings.workers or cores()
+
+    def listening(url: str) -> None:
+        tell_who_may(settings)
+        greet(url)
+
     if workers > 1:
-        return run_workers(settings, workers, greet, origins)
-    asyncio.run(serve(settings, greet, origins=origins))
+        return run_workers(settings, workers, listening, origins)
+    asyncio.run(serve(settings, listening, origins=origins))
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,16 @@ from notifier.cli.terminal import Exit, complain, fail
 _log = logging.getLogger("notifier.cli")
 
 
-def _greet(url: str) -> None:
-    """On a terminal, what to do next; a log has the event and needs no more."""
+def _greet(url: str, *, asks: bool) -> None:
+    """On a terminal, what to do next; a log has the event and needs no more.
+
+    :param asks: for a key or a token.
+    """
     if sys.stderr.isatty():
+        shown = '-H "Authorization: Bearer $KEY" ' if asks else ""
         complain()
         complain("  Open     ", (url, "bold cyan"))
-        complain("  Send     ", (f'curl -d "Disk full on db1" {url}/notify/alerts', "cyan"))
+        complain("  Send     ", (f'curl {shown}-d "Disk full on db1" {url}/notify/alerts', "cyan"))
         complain("  Stop     ", ("Ctrl-C", "cyan"))
         complain()
 
@@ -67,10 +72,12 @@ def command(config: Path | None, **flags: Any) -> None:
         logs.event(_log, logging.WARNING, "config.unknown_variable", variable=name, **facts)
 
     # Late, since it brings Tornado: help and bad settings need not wait for it.
+    from notifier.authentication import authenticates
     from notifier.serving import CannotServe, run
 
     try:
-        code = run(loaded.settings, greet=_greet, origins=loaded.origins)
+        greet = partial(_greet, asks=authenticates(loaded.settings))
+        code = run(loaded.settings, greet=greet, origins=loaded.origins)
     except CannotServe as error:
         raise fail(Exit.REFUSED, str(error)) from None
     raise click.exceptions.Exit(code)

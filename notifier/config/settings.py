@@ -18,9 +18,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from notifier.auth.loopback import is_loopback
 from notifier.channels import MAX_CHANNEL_BYTES, Namespace, Namespaces
-from notifier.config import brokerurl, tokens
+from notifier.config import brokerurl, reached, tokens
 from notifier.config.namespaces import NamespaceSettings
 from notifier.config.values import (
     FROM_JSON,
@@ -253,7 +252,8 @@ class Settings(BaseSettings):
     insecure: bool = _setting(
         "Access",
         False,
-        "Listen beyond loopback although nobody is asked for a key or a token: whoever reaches the "
+        "Serve others than this machine (on another host, under allowed_hosts, behind "
+        "trusted_proxies) although nobody is asked for a key or a token: whoever reaches the "
         "server may do everything.",
     )
     who_may_publish: Who = _setting(
@@ -472,14 +472,14 @@ class Settings(BaseSettings):
     @field_validator("insecure")
     @classmethod
     def _not_open_by_accident(cls, insecure: bool, info: ValidationInfo) -> bool:
-        host = info.data.get("host", "localhost")  # without one, that is the problem
         asks = any(info.data.get(name) for name in _ASKS)
-        if not (insecure or asks or is_loopback(host)):
+        how = reached.from_elsewhere(info.data)
+        if how and not (insecure or asks):
             raise ValueError(
-                f"on {host}, whoever reaches this server could read and publish everything: make "
+                f"{how}, whoever reaches this server could read and publish everything: make "
                 "keys (notifier key create, setting keys_file) or verify tokens (token_secret, "
-                "token_keys_file, token_jwks_url), listen on 127.0.0.1, or say that it is meant so "
-                "with --insecure"
+                "token_keys_file, token_jwks_url), serve this machine alone, or say that it is "
+                "meant so with --insecure"
             )
         return insecure
 

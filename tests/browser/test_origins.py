@@ -308,8 +308,8 @@ def test_without_keys_any_page_may_do_everything_where_any_may(
     visitor: BrowserContext, foreign: str
 ) -> None:
     with Server("--allowed-origins", "*") as server:
-        assert any("server.open_to_any_page" in line for line in server.log)
         server.notify("alerts", message="ours")
+        assert any("server.open_to_any_page" in line for line in server.log)
         page = visitor.new_page()
         page.goto(foreign)
         for what in ("websocket", "read", "events", "ticket", *PUBLISHES[:3]):

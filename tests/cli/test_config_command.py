@@ -9,7 +9,7 @@ from tests.cli.conftest import Run
 
 
 def test_show_writes_a_file_that_says_the_same(notifier: Run, tmp_path: Path) -> None:
-    arguments = ["--port", "9", "--allowed-hosts", "a,b", "--history-ttl", "2d"]
+    arguments = ["--port", "9", "--allowed-hosts", "a,b", "--insecure", "--history-ttl", "2d"]
     arguments += ["--namespaces", '{"audit": {"history_size": 5}, "é": {"history_ttl": 60}}']
     shown = notifier("config", "show", *arguments)
     assert (shown.returncode, shown.stderr) == (0, "")

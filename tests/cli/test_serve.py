@@ -93,7 +93,7 @@ def test_json_log_is_json_from_the_first_line_to_the_last(serve: Serve) -> None:
     with serve("--log-format", "json", "--drain-seconds", "0") as running:
         lines = "".join(running.lines) + running.stop()
     events = [json.loads(line)["event"] for line in lines.splitlines()]
-    assert events[0] == "server.listening"
+    assert events[:2] == ["server.listening", "server.open"]
 
 
 def test_file_and_unknown_variable_are_told_in_the_log(serve: Serve, tmp_path: Path) -> None:
@@ -153,12 +153,37 @@ def test_address_that_is_not_ours_is_told_in_one_line(notifier: Run) -> None:
     )
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "push.example.org"])
-def test_it_is_not_open_to_a_network_by_accident(notifier: Run, host: str) -> None:
-    done = notifier("serve", "--host", host, "--port", "0")
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("host", host) for host in ("0.0.0.0", "::", "192.0.2.1", "push.example.org")]
+    # On loopback, and reached through a proxy.
+    + [("allowed_hosts", "push.example.org"), ("allowed_hosts", "*")]
+    + [("trusted_proxies", "127.0.0.1")],
+)
+def test_it_is_not_open_to_a_network_by_accident(notifier: Run, setting: str, value: str) -> None:
+    done = notifier("serve", f"--{setting.replace('_', '-')}", value, "--port", "0")
     assert (done.returncode, done.stdout) == (2, "")
-    for way_out in ("--insecure", "notifier key create", "token_secret", "127.0.0.1", host):
-        assert way_out in done.stderr
+    for word in ("--insecure", "notifier key create", "token_secret", value):
+        assert word in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "level", "told"),
+    [
+        ([], "info", "from this machine alone"),
+        (["--host", "0.0.0.0", "--insecure"], "warning", "on 0.0.0.0"),
+        (["--allowed-hosts", "a.example", "--insecure"], "warning", "with allowed_hosts a.example"),
+        (["--token-secret", SECRET, "--host", "0.0.0.0"], None, None),
+    ],
+)
+def test_the_log_says_whom_nobody_is_asked_lets_in(
+    serve: Serve, flags: list[str], level: str | None, told: str | None
+) -> None:
+    with serve("--log-format", "json", "--drain-seconds", "0", *flags) as running:
+        lines = "".join(running.lines) + running.stop()
+    events = [json.loads(line) for line in lines.splitlines()]
+    open_to = [(event["level"], event["reached"]) for event in events if "reached" in event]
+    assert open_to == ([(level, told)] if told else [])
 
 
 def test_with_keys_it_may_be_reached(serve: Serve, notifier: Run, tmp_path: Path) -> None:

@@ -216,8 +216,10 @@ def test_every_setting_is_read_from_the_environment(monkeypatch: pytest.MonkeyPa
 
 
 def test_repeated_list_flag_and_commas_come_to_the_same() -> None:
-    repeated = load({"allowed_hosts": ("a", "b,c")}).settings
-    assert repeated.allowed_hosts == load({"allowed_hosts": "a, b ,c,"}).settings.allowed_hosts
+    repeated = load({"allowed_origins": ("http://a", "http://b,http://c")}).settings
+    commas = load({"allowed_origins": "http://a, http://b ,http://c,"}).settings
+    assert repeated.allowed_origins == commas.allowed_origins
+    assert len(commas.allowed_origins) == 3
 
 
 def test_durations_and_sizes_in_the_file_are_numbers_or_text() -> None:

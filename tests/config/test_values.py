@@ -43,6 +43,7 @@ def test_written_duration_is_read_again(seconds: float) -> None:
 def test_list_and_table_are_written_as_in_the_file() -> None:
     settings = Settings(
         allowed_hosts=("a.example",),
+        insecure=True,
         namespaces={"audit": {"history_ttl": "7d"}, "live": {"history_size": 0}},
     )
     fields = Settings.model_fields

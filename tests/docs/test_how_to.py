@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -128,7 +131,7 @@ def test_the_unit_fits_the_settings_beside_it(tmp_path: Path) -> None:
     lines = [line for line in UNIT.splitlines() if line and not line.startswith(("#", "["))]
     unit = dict(line.split("=", 1) for line in lines)
     (toml,) = (block.text for block in SYSTEMD if block.language == "toml")
-    settings = Settings(**tomllib.loads(toml))
+    settings = Settings(**tomllib.loads(toml), keys_file="keys")
     assert seconds(unit["TimeoutStopSec"]) > settings.drain_seconds + 10
     assert int(unit["LimitNOFILE"]) > settings.max_connections + 100
     assert settings.broker.startswith(f"sqlite:/var/lib/{unit['StateDirectory']}/")
@@ -138,9 +141,25 @@ def test_the_unit_fits_the_settings_beside_it(tmp_path: Path) -> None:
     # The very command, with the files where they may be here.
     file = tmp_path / "notifier.toml"
     file.write_text(toml.replace("/var/lib/notifier", str(tmp_path)))
-    assert arguments[:2] == ["serve", "--config"]
-    with server_process("--config", str(file)) as server:
-        notify(server.port, "alerts", message="under systemd")
+    assert arguments == ["serve", "--config", "/etc/notifier.toml", "--keys-file", "%d/keys"]
+    handed_on, _, made = unit["LoadCredential"].partition(":")
+    assert arguments[-1] == f"%d/{handed_on}"
+    (create,) = (b.text for b in SYSTEMD if "key create" in b.text)
+    assert create.split()[-1] == made
+    keys = str(tmp_path / handed_on)
+    command = create.replace(program, "notifier").replace("'", "").split()[1:-1]
+    done = subprocess.run(
+        [sys.executable, "-m", "notifier", *command, keys], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    with server_process("--config", str(file), "--keys-file", keys) as server:
+        request = Request(
+            f"http://127.0.0.1:{server.port}/notify/alerts",
+            b"under systemd",
+            {"Authorization": f"Bearer {done.stdout.strip()}"},
+        )
+        with urlopen(request, timeout=20) as answer:
+            assert answer.status == 200
         assert (tmp_path / "notifier.db").exists()
 
 

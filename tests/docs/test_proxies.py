@@ -187,7 +187,7 @@ def site(
 ) -> Iterator[Site]:
     """A server behind the proxy; both give up idle connections, and ping, early."""
     folder = tmp_path_factory.mktemp("proxy")
-    with server_process("--allowed-hosts", NAME, "--ping-interval", "1s") as server:
+    with server_process("--allowed-hosts", NAME, "--insecure", "--ping-interval", "1s") as server:
         program = programs[request.param]
         setup = Setup(program, folder, free_port(), server.port, certificate)
         check, command = getattr(setup, request.param)()

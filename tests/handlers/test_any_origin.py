@@ -13,7 +13,7 @@ import pytest
 from notifier.config import NamespaceSettings, Settings
 from notifier.notification import Notification
 from notifier.server import Server
-from notifier.serving import warn_of_pages
+from notifier.serving import tell_who_may
 from tests.auth.signing import SECRET
 from tests.handlers.serving import HANDSHAKE, Answer, head, raw_socket, request, serving, wire_to
 from tests.handlers.test_credentials import token
@@ -164,5 +164,5 @@ def test_one_that_asks_nobody_and_lets_any_page_in_is_warned_of(
     settings: dict[str, Any], warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        warn_of_pages(Settings(**settings))
+        tell_who_may(Settings(**settings))
     assert ("server.open_to_any_page" in caplog.text) is warned

@@ -146,12 +146,12 @@ async def test_a_name_that_was_rebound_to_us_is_refused(
 
 
 async def test_hosts_may_be_allowed_and_the_bound_one_is() -> None:
-    async with serving(allowed_hosts=("push.example",)) as server:
+    async with serving(allowed_hosts=("push.example",), insecure=True) as server:
         route = ROUTES["/channels/([^/]+)/history"]
         for host in ("push.example", "PUSH.example:443", "push.example."):
             assert passed(await ask(server, route, Host=host))
         assert not passed(await ask(server, route, Host="other.example"))
-    async with serving(allowed_hosts=("*",)) as server:
+    async with serving(allowed_hosts=("*",), insecure=True) as server:
         assert passed(await ask(server, route, Host="any.example"))
 
 

@@ -132,7 +132,8 @@ FORWARDED = {"X-Forwarded-For": "198.51.100.9", "X-Forwarded-Proto": "https"}
 
 
 @pytest.mark.parametrize(
-    ("settings", "expected"), [({"trusted_proxies": ("127.0.0.1",)}, "198.51.100.9"), ({}, "127.")]
+    ("settings", "expected"),
+    [({"trusted_proxies": ("127.0.0.1",), "insecure": True}, "198.51.100.9"), ({}, "127.")],
 )
 async def test_the_log_names_the_client(
     settings: Mapping[str, tuple[str, ...]], expected: str, caplog: pytest.LogCaptureFixture

@@ -76,7 +76,9 @@ async def test_an_event_source_is_told_so_as_an_event_and_when_to_come_back() ->
 
 async def test_an_address_is_the_one_that_trusted_proxies_tell() -> None:
     async with (
-        serving(max_connections_per_address=1, trusted_proxies=("127.0.0.1",)) as server,
+        serving(
+            max_connections_per_address=1, trusted_proxies=("127.0.0.1",), insecure=True
+        ) as server,
         raw_socket(server.port, headers={"X-Forwarded-For": "192.0.2.1"}),
         raw_socket(server.port, headers={"X-Forwarded-For": "2001:db8::1"}),
     ):

@@ -66,12 +66,12 @@ async def strict(path: str = "/channels", **settings: object) -> Answer:
 
 @pytest.mark.parametrize("path", ["/", "/static/app.js", "/channels", "/nowhere"])
 async def test_https_is_insisted_on_where_it_is_asked_for(path: str) -> None:
-    answer = await strict(path, hsts_max_age="180d", trusted_proxies=("127.0.0.1",))
+    answer = await strict(path, hsts_max_age="180d", trusted_proxies=("127.0.0.1",), insecure=True)
     assert answer.headers[STRICT] == "max-age=15552000"
 
 
 async def test_https_is_not_insisted_on_by_itself_nor_at_a_strangers_word() -> None:
-    assert STRICT not in (await strict(trusted_proxies=("127.0.0.1",))).headers
+    assert STRICT not in (await strict(trusted_proxies=("127.0.0.1",), insecure=True)).headers
     assert STRICT not in (await strict(hsts_max_age="180d")).headers
 
 
