@@ -12,8 +12,7 @@ from tornado.web import Application
 
 from handlers.application import application
 from notifier.assets import static_path
-from notifier.brokers.alone import Alone
-from notifier.brokers.memory.broker import MemoryBroker
+from notifier.brokers.choice import backing_of
 from notifier.config import Settings
 from notifier.errors import NoSuchChannel
 from notifier.node import Node, wall_clock_ms
@@ -34,15 +33,8 @@ def node(io_loop: IOLoop) -> Node:
     """A node with the default settings, for the application alone."""
     settings = Settings()
     namespaces = settings.channel_namespaces()
-    broker = MemoryBroker(
-        namespaces,
-        history_bytes=settings.history_bytes,
-        max_channels=settings.max_channels,
-        idempotency_ttl=settings.idempotency_ttl,
-        max_idempotency_keys=settings.max_idempotency_keys,
-        now_ms=wall_clock_ms,
-    )
-    return Node(settings, broker, Alone(), namespaces)
+    broker, fleet = backing_of(settings, namespaces, wall_clock_ms)
+    return Node(settings, broker, fleet, namespaces)
 
 
 @pytest.fixture

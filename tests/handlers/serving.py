@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 import ssl
 from collections import deque
@@ -15,6 +16,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from notifier.config import Settings
 from notifier.server import Server
@@ -318,6 +321,11 @@ async def raw_socket(
         raw.close()
         with suppress(OSError):
             await writer.wait_closed()
+
+
+def faults(log: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """What went wrong in the server, as far as it has told."""
+    return [record for record in log.records if record.levelno >= logging.ERROR or record.exc_info]
 
 
 def refused(port: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -16,7 +15,7 @@ from tornado.ioloop import IOLoop
 from notifier.channels import Pattern
 from notifier.server import Server
 from tests.handlers.framing import statuses, whole_requests
-from tests.handlers.serving import head, request, serving, wire_to
+from tests.handlers.serving import faults, head, request, serving, wire_to
 
 # So long a request that is never finished is waited for, each.
 IMPATIENT = {"header_timeout": 0.15, "body_timeout": 0.15}
@@ -65,11 +64,7 @@ class Victim:
         """It answers others, and nothing went wrong in it."""
         answer = await request(self._server.port, "GET", "/health/live")
         assert answer.status == 200
-        wrong = [
-            record
-            for record in self._log.records
-            if record.levelno >= logging.ERROR or record.exc_info
-        ]
+        wrong = faults(self._log)
         self._log.clear()  # the next try is another matter
         assert wrong == []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
@@ -18,7 +17,7 @@ from notifier.notification import Notification
 from notifier.server import Server
 from notifier.wire.websocket import may_be_sent
 from tests.frames import BINARY, CLOSE, PING, PONG, TEXT, client_frame
-from tests.handlers.serving import RawSocket, open_stream, raw_socket, serving, until
+from tests.handlers.serving import RawSocket, faults, open_stream, raw_socket, serving, until
 
 LIMIT = 2000
 # Who waits longer waits for nothing; short, because what fails is tried again in many ways.
@@ -147,11 +146,7 @@ class Victim:
         said = Notification.of_payload(f"number {self._said}")
         await self._server.node.publish(said, "witness", producer="")
         assert (await self._witness.message())["message"] == f"number {self._said}"
-        wrong = [
-            record
-            for record in self._log.records
-            if record.levelno >= logging.ERROR or record.exc_info
-        ]
+        wrong = faults(self._log)
         self._log.clear()  # the next try is another matter
         assert wrong == []
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ from notifier.auth.reach import Reach
 from notifier.auth.scopes import Scope
 from notifier.notification import Notification
 from notifier.server import Server
-from tests.handlers.serving import request, serving
+from tests.handlers.serving import faults, request, serving
 
 # Answers without an end; of the second there is one, which is asked for below.
 ENDLESS = ("/events", "/stream")
@@ -74,10 +73,6 @@ async def fill(server: Server) -> None:
         for number in range(3):
             there = Notification.parse({"message": str(number), "priority": 4, "key": "k"})
             await server.node.publish(there, channel, producer="")
-
-
-def faults(log: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    return [record for record in log.records if record.levelno >= logging.ERROR or record.exc_info]
 
 
 @pytest.mark.parametrize("guarded", [False, True], ids=["open", "with a key"])
