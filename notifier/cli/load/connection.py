@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import selectors
 import ssl
-from typing import TYPE_CHECKING
 
+from notifier.cli.load.endpoint import Endpoint
 from notifier.cli.load.refused import Refused
+from notifier.cli.load.tally import Tally
 
-if TYPE_CHECKING:
-    from notifier.cli.load.load import Load
-
-CONNECTING_SECONDS = 20.0
 # What is read at once.
 CHUNK = 1 << 18
 
@@ -18,11 +16,13 @@ CHUNK = 1 << 18
 class Connection:
     """A socket, and the bytes that wait for others."""
 
-    def __init__(self, load: Load, events: int) -> None:
-        self.load = load
-        self.socket = load.open_socket()
+    def __init__(self, endpoint: Endpoint, selector: selectors.BaseSelector, tally: Tally) -> None:
+        self.endpoint = endpoint
+        self.tally = tally
+        self.socket = endpoint.open_socket()
         self.rest = b""
-        load.selector.register(self.socket, events, self)
+        self._selector = selector
+        selector.register(self.socket, selectors.EVENT_READ, self)
 
     def on_event(self) -> None:
         data = self.receive()
@@ -46,5 +46,5 @@ class Connection:
         raise NotImplementedError
 
     def close(self) -> None:
-        self.load.selector.unregister(self.socket)
+        self._selector.unregister(self.socket)
         self.socket.close()

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import selectors
-import socket
 import ssl
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from notifier.cli.load.connection import CHUNK, CONNECTING_SECONDS
+from notifier.cli.load.connection import CHUNK
+from notifier.cli.load.endpoint import CONNECTING_SECONDS, Endpoint
 from notifier.cli.load.publisher import Publisher
 from notifier.cli.load.reader import Reader
 from notifier.cli.load.refused import Refused
-from notifier.cli.load.stream import Stream
+from notifier.cli.load.tally import Tally
 from notifier.client.address import Address
 
 _PATIENCE_SECONDS = 3.0
@@ -40,24 +40,10 @@ class Load:
         key: str | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        parts = urlsplit(address.page())
-        self.authorization = "" if key is None else f"Authorization: Bearer {key}\r\n"
-        self.channel = channel
-        self.size = size
-        self.host = parts.netloc.rpartition("@")[2]
-        self.path = parts.path
-        self.selector = selectors.DefaultSelector()
-        self.stream = Stream()
-        self.waiting = 0
-        self.published = 0
-        self.delivered = 0
-        self.last = 0.0
-        self.latencies: list[float] = []
-        self._tls = None
-        if parts.scheme == "https":
-            self._tls = tls or ssl.create_default_context()
-        self._name = parts.hostname or ""
-        self._port = parts.port or (443 if self._tls else 80)
+        self._endpoint = Endpoint(address, channel, key=key, tls=tls)
+        self._size = size
+        self._selector = selectors.DefaultSelector()
+        self._tally = Tally()
         self._readers: list[Reader] = []
         self._until = 0.0
         self._flat_out = False
@@ -71,39 +57,28 @@ class Load:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for key in list(self.selector.get_map().values()):
+        for key in list(self._selector.get_map().values()):
             key.data.close()
         if error is None:
             self._delete()
         elif isinstance(error, KeyboardInterrupt):
             with contextlib.suppress(OSError):
                 self._delete()
-        self.selector.close()
-
-    def open_socket(self) -> socket.socket:
-        """A new connection, which does not block.
-
-        :raises OSError: there is none to be had.
-        """
-        plain = socket.create_connection((self._name, self._port), timeout=CONNECTING_SECONDS)
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made = self._tls.wrap_socket(plain, server_hostname=self._name) if self._tls else plain
-        made.setblocking(False)
-        return made
+        self._selector.close()
 
     def connect(self, count: int, advance: Advance) -> dict[str, float]:
         """Open so many sockets and subscribe with each."""
-        begin = time.monotonic()
-        while len(self._readers) < count or self.waiting:
-            if len(self._readers) < count and self.waiting < _AT_ONCE:
-                self.waiting += 1
-                self._readers.append(Reader(self))
+        begin, tally = time.monotonic(), self._tally
+        while len(self._readers) < count or tally.waiting:
+            if len(self._readers) < count and tally.waiting < _AT_ONCE:
+                tally.waiting += 1
+                self._readers.append(Reader(self._endpoint, self._selector, tally))
                 self._turn(0)
             else:
                 self._turn(0.1)
             if time.monotonic() > begin + CONNECTING_SECONDS + count / 100:
-                raise Refused(f"{self.waiting} sockets were told of no subscription")
-            advance(len(self._readers) - self.waiting)
+                raise Refused(f"{tally.waiting} sockets were told of no subscription")
+            advance(len(self._readers) - tally.waiting)
         seconds = time.monotonic() - begin
         return {"seconds": seconds, "per_second": count / seconds}
 
@@ -118,14 +93,24 @@ class Load:
     ) -> dict[str, float]:
         """Publish for so long, ``rate`` times a second or as soon as it is answered; then let
         everything arrive."""
-        self.stream = Stream()
-        self.published = self.delivered = 0
-        self.latencies = []
+        tally = self._tally
         for reader in self._readers:
             reader.place = reader.message = 0
-        publishers = [Publisher(self, source, batch) for source in range(connections)]
+        publishers = [
+            Publisher(
+                self._endpoint,
+                self._selector,
+                tally,
+                source=source,
+                size=self._size,
+                batch=batch,
+                on_answer=self._answered,
+            )
+            for source in range(connections)
+        ]
         cpu, begin = time.process_time(), time.monotonic()
-        self._until, self._flat_out, self.last = begin + seconds, not rate, begin
+        tally.begin(begin)
+        self._until, self._flat_out = begin + seconds, not rate
         due = begin
         for publisher in publishers if self._flat_out else ():
             publisher.send()
@@ -136,24 +121,24 @@ class Load:
             self._turn(max(0.0, min(due, self._until) - now) if rate else 0.05)
             advance(min(seconds, now - begin))
         self._drain(publishers)
-        spent, took = time.process_time() - cpu, max(self.last - begin, 1e-9)
-        expected = self.published * len(self._readers)
+        spent, took = time.process_time() - cpu, max(tally.last - begin, 1e-9)
+        expected = tally.published * len(self._readers)
         for publisher in publishers:
             publisher.close()
         return {
-            "published": self.published,
-            "delivered": self.delivered,
-            "wrong": self.stream.wrong + abs(expected - self.delivered),
+            "published": tally.published,
+            "delivered": tally.delivered,
+            "wrong": tally.stream.wrong + abs(expected - tally.delivered),
             "seconds": took,
-            "published_per_second": self.published / took,
-            "delivered_per_second": self.delivered / took,
+            "published_per_second": tally.published / took,
+            "delivered_per_second": tally.delivered / took,
             "busy": spent / max(time.monotonic() - begin, 1e-9),
-            **_quantiles(self.latencies),
+            **_quantiles(tally.latencies),
         }
 
-    def on_answer(self, publisher: Publisher) -> None:
-        self.last = time.monotonic()
-        if self._flat_out and self.last < self._until:
+    def _answered(self, publisher: Publisher) -> None:
+        self._tally.last = time.monotonic()
+        if self._flat_out and self._tally.last < self._until:
             publisher.send()
 
     def hang_up(self) -> None:
@@ -163,29 +148,28 @@ class Load:
         self._readers = []
 
     def _drain(self, publishers: list[Publisher]) -> None:
-        end = time.monotonic() + _PATIENCE_SECONDS
+        tally, end = self._tally, time.monotonic() + _PATIENCE_SECONDS
         while any(publisher.busy for publisher in publishers) or (
-            self.delivered < self.published * len(self._readers)
+            tally.delivered < tally.published * len(self._readers)
         ):
-            before = self.delivered
+            before = tally.delivered
             self._turn(0.1)
-            if self.delivered > before:
+            if tally.delivered > before:
                 end = time.monotonic() + _PATIENCE_SECONDS
             elif time.monotonic() > end:
                 return
 
     def _turn(self, seconds: float) -> None:
-        for key, _ in self.selector.select(seconds):
+        for key, _ in self._selector.select(seconds):
             key.data.on_event()
 
     def _delete(self) -> None:
-        path = f"{self.path}/channels/{quote(self.channel, safe='')}/history"
-        made = self.open_socket()
+        endpoint = self._endpoint
+        path = f"/channels/{quote(endpoint.channel, safe='')}/history"
+        made = endpoint.open_socket()
         with made:
             made.settimeout(CONNECTING_SECONDS)
-            request = f"DELETE {path} HTTP/1.1\r\nHost: {self.host}\r\nConnection: close\r\n"
-            request += f"{self.authorization}\r\n"
-            made.sendall(request.encode())
+            made.sendall(endpoint.head("DELETE", path, "Connection: close"))
             made.recv(CHUNK)
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import base64
 import os
-import selectors
 import time
 from bisect import bisect_right
-from typing import TYPE_CHECKING
+from selectors import BaseSelector
 from urllib.parse import quote
 
 from notifier.cli.load.connection import Connection
+from notifier.cli.load.endpoint import Endpoint
 from notifier.cli.load.refused import Refused, refusal_in
-
-if TYPE_CHECKING:
-    from notifier.cli.load.load import Load
+from notifier.cli.load.tally import Tally
 
 _CONTROL = 0x8
 
@@ -22,16 +20,22 @@ _CONTROL = 0x8
 class Reader(Connection):
     """One that listens."""
 
-    def __init__(self, load: Load) -> None:
-        super().__init__(load, selectors.EVENT_READ)
+    def __init__(self, endpoint: Endpoint, selector: BaseSelector, tally: Tally) -> None:
+        super().__init__(endpoint, selector, tally)
         self.ready = False
         self.place = 0
         self.message = 0
         key = base64.b64encode(os.urandom(16)).decode()
-        path = f"{load.path}/ws?channel={quote(load.channel, safe='')}"
-        upgrade = f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}"
-        request = f"GET {path} HTTP/1.1\r\nHost: {load.host}\r\nConnection: Upgrade\r\n{upgrade}"
-        self.socket.sendall(f"{request}\r\n{load.authorization}\r\n".encode())
+        self.socket.sendall(
+            endpoint.head(
+                "GET",
+                f"/ws?channel={quote(endpoint.channel, safe='')}",
+                "Connection: Upgrade",
+                "Upgrade: websocket",
+                "Sec-WebSocket-Version: 13",
+                f"Sec-WebSocket-Key: {key}",
+            )
+        )
 
     def on_data(self, data: bytes) -> None:
         if not self.ready:
@@ -53,14 +57,14 @@ class Reader(Connection):
             message, data = data[: frame[1]], data[frame[1] :]
             if b'"type":"subscribed"' in message:
                 self.ready = True
-                self.load.waiting -= 1
+                self.tally.waiting -= 1
                 break
             if (refusal := refusal_in(message)) is not None:
                 raise refusal
         return data
 
     def _compare(self, data: bytes) -> bytes:
-        stream = self.load.stream
+        stream = self.tally.stream
         while data:
             there = stream.data[self.place : self.place + len(data)]
             if there and there == data[: len(there)]:
@@ -88,7 +92,7 @@ class Reader(Connection):
     def _begun(self, there: bytes | bytearray, data: bytes) -> int:
         """Where the message begins in which the two differ."""
         same = next(i for i, (a, b) in enumerate(zip(there, data, strict=False)) if a != b)
-        ends = self.load.stream.ends
+        ends = self.tally.stream.ends
         index = bisect_right(ends, self.place + same)
         return ends[index - 1] if index else 0
 
@@ -96,7 +100,7 @@ class Reader(Connection):
         """Give the stream what it has not yet: the whole messages up to a ping."""
         end = 0
         while (frame := frame_at(data, end)) is not None and not data[end] & _CONTROL:
-            self.load.stream.append(data[end : frame[1]])
+            self.tally.stream.append(data[end : frame[1]])
             end = frame[1]
         self.place += end
         return data[end:]
@@ -108,13 +112,13 @@ class Reader(Connection):
             raise Refused("the server closed a WebSocket")
 
     def _advance(self) -> None:
-        stream = self.load.stream
+        stream = self.tally.stream
         upto = bisect_right(stream.ends, self.place, lo=self.message)
         if upto > self.message:
             now = time.monotonic()
-            self.load.delivered += upto - self.message
-            self.load.last = now
-            self.load.latencies += [now - sent for sent in stream.times[self.message : upto]]
+            self.tally.delivered += upto - self.message
+            self.tally.last = now
+            self.tally.latencies += [now - sent for sent in stream.times[self.message : upto]]
             self.message = upto
 
 
