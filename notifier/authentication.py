@@ -85,6 +85,7 @@ class Authentication:
             static=static,
             source=source,
             shelf=shelf,
+            tickets_each=settings.max_tickets_per_user,
         )
 
     def look(self, *, again: bool = False) -> list[Look]:

@@ -43,6 +43,7 @@
     ├── ConnectingTooFast           42904  from one address
     ├── CommandsTooFast             42905  over one WebSocket
     ├── PublishingTooFast           42906  by one producer
+    ├── TooManyTicketsOfUser        42907  that nobody has shown yet
     ├── TokenTooLong                43101  a resume token over 4 KiB
     ├── HeaderTooLarge              43102  a request's head over its limit
     ├── InternalError               50001  our fault
@@ -51,7 +52,8 @@
     ├── TooManyChannels             50303  the broker holds as many as it may
     ├── TooManyConnections          50304  on this node
     ├── NodesSilent                 50305  some nodes did not answer; carries which
-    └── KeysUnavailable             50306  what verifies a token can't be fetched
+    ├── KeysUnavailable             50306  what verifies a token can't be fetched
+    └── TooManyTickets              50307  of all together, that nobody has shown yet
 
 The number is ``HTTP status × 100 + serial``; it is the same on every transport. ``temporary``
 says whether the same request may succeed later. Each number is explained in
@@ -339,6 +341,13 @@ class PublishingTooFast(NotifierError):
     temporary = True
 
 
+class TooManyTicketsOfUser(NotifierError):
+    """Facts: ``limit``, ``retry_after_ms``."""
+
+    code = 42907
+    temporary = True
+
+
 class TokenTooLong(NotifierError):
     """Facts: ``limit``, in bytes."""
 
@@ -396,4 +405,11 @@ class NodesSilent(NotifierError):
 class KeysUnavailable(NotifierError):
     code = 50306
     close_code = TRY_AGAIN
+    temporary = True
+
+
+class TooManyTickets(NotifierError):
+    """Facts: ``limit``, ``retry_after_ms``."""
+
+    code = 50307
     temporary = True

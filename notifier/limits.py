@@ -6,7 +6,10 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
 from ipaddress import ip_network
+
+from notifier.auth.identity import Identity
 
 # Of one limit, so many who have used it lately are remembered.
 MAX_BUCKETS = 50_000
@@ -123,6 +126,21 @@ def network_of(address: str) -> str:
         return str(ip_network(f"{address.partition('%')[0]}/64", strict=False))
     except ValueError:
         return address
+
+
+def bucket_of(by: Identity, address: str) -> str:
+    """Whose bucket it is, on every node: 24 hexadecimal digits.
+
+    A digest, because a ``sub`` may be long and hold anything, and because nobody who listens on
+    Redis needs to read who publishes from where.
+    """
+    # An address has no kind and colon before it that a key or a token could have.
+    return _digest(by.producer or f"address:{network_of(address)}")
+
+
+@lru_cache(4096)
+def _digest(name: str) -> str:
+    return blake2b(name.encode(errors="surrogatepass"), digest_size=12).hexdigest()
 
 
 def milliseconds(wait: float) -> int:

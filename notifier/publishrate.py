@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from hashlib import blake2b
 
 from notifier.auth.identity import Identity
 from notifier.errors import PublishingTooFast
-from notifier.limits import Buckets, Rate, milliseconds, network_of
+from notifier.limits import Buckets, Rate, bucket_of, milliseconds
 
 # How many seconds' worth a producer may send at once.
 BURST_SECONDS = 2
@@ -26,7 +24,7 @@ class PublishRate:
     hears nothing limits by itself.
 
     What is told is what was let through, never what a client says. It names buckets, not producers
-    (:func:`bucket_of`).
+    (:func:`~notifier.limits.bucket_of`).
 
     :param per_second: notifications.
     :param clock: seconds, monotonic.
@@ -83,18 +81,3 @@ class PublishRate:
 
     def sweep(self) -> None:
         self._buckets.sweep(self._clock())
-
-
-def bucket_of(by: Identity, address: str) -> str:
-    """Whose bucket it is, on every node: 24 hexadecimal digits.
-
-    A digest, because a ``sub`` may be long and hold anything, and because nobody who listens on
-    Redis needs to read who publishes from where.
-    """
-    # An address has no kind and colon before it that a key or a token could have.
-    return _digest(by.producer or f"address:{network_of(address)}")
-
-
-@lru_cache(4096)
-def _digest(name: str) -> str:
-    return blake2b(name.encode(errors="surrogatepass"), digest_size=12).hexdigest()

@@ -9,7 +9,8 @@ import pytest
 from notifier.auth.identity import ANYBODY, Identity
 from notifier.brokers.fleet import MAX_BUCKET_NAME
 from notifier.errors import PublishingTooFast
-from notifier.publishrate import PublishRate, bucket_of
+from notifier.limits import bucket_of
+from notifier.publishrate import PublishRate
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 KEY = Identity("key", "ci")

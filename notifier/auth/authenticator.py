@@ -13,6 +13,7 @@ from notifier.auth.revocations import Revocations
 from notifier.auth.shelf import MemoryShelf, Shelf
 from notifier.auth.tickets import Tickets, looks_like_ticket
 from notifier.auth.tokens import Token, TokenRules
+from notifier.auth.unspent import Unspent
 from notifier.auth.verified import VerifiedTokens
 from notifier.errors import BadCredential, ExpiredCredential, KeysUnavailable
 
@@ -78,6 +79,7 @@ class Authenticator:
     :param static: keys of tokens that are here.
     :param source: of such that are elsewhere, if there is one.
     :param shelf: where tickets are kept; without one, here.
+    :param tickets_each: how many of those that nobody has shown each may have; 0 is any number.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Authenticator:
         static: KeysetHolder | None = None,
         source: Source | None = None,
         shelf: Shelf | None = None,
+        tickets_each: int = 0,
     ) -> None:
         self._holder = holder
         self._rules = rules or TokenRules()
@@ -99,7 +102,7 @@ class Authenticator:
         self._in_force = self._static.keys
         self._made_of = (self._in_force, _NONE)
         self._verified = VerifiedTokens()
-        self.tickets = Tickets(MemoryShelf() if shelf is None else shelf)
+        self.tickets = Tickets(MemoryShelf() if shelf is None else shelf, Unspent(tickets_each))
         self.revocations = Revocations()
         self._clock = clock
 

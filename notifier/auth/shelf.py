@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+# Things that one node keeps.
+MAX_KEPT = 10_000
+
 
 class Shelf(Protocol):
     """Keeps what is put on it for whoever asks first, on this node or, where there are several
@@ -39,7 +42,9 @@ class MemoryShelf:
     :param limit: things that are kept; of more, the oldest are dropped.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, *, limit: int = 10_000) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, limit: int = MAX_KEPT
+    ) -> None:
         self._clock = clock
         self._limit = limit
         # The oldest come first.

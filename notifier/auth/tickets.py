@@ -16,6 +16,8 @@ from notifier.auth.identity import Identity
 from notifier.auth.reach import Reach
 from notifier.auth.scopes import Scope
 from notifier.auth.shelf import Shelf
+from notifier.auth.unspent import Unspent
+from notifier.limits import bucket_of
 
 _RANDOM_BYTES = 32
 _TEXT = re.compile(rf"ticket_[0-9a-f]{{{2 * _RANDOM_BYTES}}}", re.ASCII)
@@ -26,20 +28,34 @@ class Tickets:
 
     :param shelf: where they are until somebody shows them: by their digest, so that who sees what
         is kept there has no ticket.
+    :param unspent: those that are there, and how many there may be.
     :param random: that many bytes nobody can guess.
     """
 
-    def __init__(self, shelf: Shelf, random: Callable[[int], bytes] = secrets.token_bytes) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        unspent: Unspent | None = None,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
         self._shelf = shelf
+        self._unspent = Unspent() if unspent is None else unspent
         self._random = random
 
-    async def issue(self, identity: Identity, seconds: float) -> str:
+    async def issue(self, identity: Identity, seconds: float, *, address: str = "") -> str:
         """A ticket for it, good for so long. When the identity ends is for others to look at.
 
+        :param address: where it is asked for; whom it is for, where that is nobody in particular.
+        :raises TooManyTicketsOfUser:
+        :raises TooManyTickets:
         :raises BrokerUnavailable:
         """
         text = f"ticket_{self._random(_RANDOM_BYTES).hex()}"
-        await self._shelf.put(_digest(text), pack(identity), seconds)
+        digest = _digest(text)
+        # It counts from before it is kept, and also if nobody knows whether it is: a Redis that
+        # keeps things and can't say so must not be filled.
+        self._unspent.add(digest, bucket_of(identity, address), seconds)
+        await self._shelf.put(digest, pack(identity), seconds)
         return text
 
     async def redeem(self, text: str) -> Identity | None:
@@ -50,7 +66,9 @@ class Tickets:
         """
         if not looks_like_ticket(text):
             return None
-        packed = await self._shelf.take(_digest(text))
+        digest = _digest(text)
+        packed = await self._shelf.take(digest)
+        self._unspent.remove(digest)
         return None if packed is None else unpack(packed)
 
     async def look_at(self, text: str) -> Identity | None:

@@ -327,6 +327,13 @@ class Settings(BaseSettings):
         "number.",
         ge=0,
     )
+    max_tickets_per_user: int = _setting(
+        "Limits",
+        100,
+        "Tickets this node has given to one API key, or to tokens of one sub, that nobody has "
+        "shown yet; all together they are at most 10000. 0 is any number of one.",
+        ge=0,
+    )
     max_new_connections_per_second: int = _setting(
         "Limits",
         100,

@@ -9,6 +9,8 @@ from notifier.auth.reach import Reach
 from notifier.auth.scopes import Scope
 from notifier.auth.shelf import MemoryShelf
 from notifier.auth.tickets import Tickets, looks_like_ticket, pack, unpack
+from notifier.auth.unspent import Unspent
+from notifier.errors import BrokerUnavailable, TooManyTicketsOfUser
 
 USER = Identity(
     "token",
@@ -46,7 +48,7 @@ async def test_tickets_have_256_random_bits(shelf: MemoryShelf) -> None:
         asked.append(count)
         return bytes(range(count))
 
-    text = await Tickets(shelf, random).issue(ANYBODY, 30)
+    text = await Tickets(shelf, random=random).issue(ANYBODY, 30)
     assert asked == [32]
     assert text == "ticket_" + bytes(range(32)).hex()
 
@@ -71,3 +73,34 @@ async def test_any_other_text_is_no_ticket(tickets: Tickets, shelf: MemoryShelf,
 def test_identity_goes_through_json_and_comes_back(identity: Identity) -> None:
     assert unpack(pack(identity)) == identity
     assert json.loads(pack(identity))["kind"] == identity.kind
+
+
+async def test_what_is_shown_counts_no_more_and_what_was_refused_was_never_kept(
+    shelf: MemoryShelf,
+) -> None:
+    tickets = Tickets(shelf, Unspent(1))
+    text = await tickets.issue(USER, 30)
+    with pytest.raises(TooManyTicketsOfUser):
+        await tickets.issue(USER, 30)
+    assert len(shelf) == 1
+    await tickets.issue(KEY, 30)
+    assert await tickets.redeem(text) == USER
+    await tickets.issue(USER, 30)
+
+
+async def test_a_ticket_of_which_nobody_knows_whether_it_is_kept_counts() -> None:
+    tickets = Tickets(Away(), Unspent(1))
+    with pytest.raises(BrokerUnavailable):
+        await tickets.issue(USER, 30)
+    with pytest.raises(TooManyTicketsOfUser):
+        await tickets.issue(USER, 30)
+
+
+class Away:
+    """A shelf in a Redis that does not answer."""
+
+    async def put(self, name: str, thing: bytes, seconds: float) -> None:
+        raise BrokerUnavailable("it is away")
+
+    async def take(self, name: str) -> bytes | None:
+        raise BrokerUnavailable("it is away")

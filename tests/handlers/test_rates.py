@@ -319,3 +319,52 @@ async def test_lines_that_wait_for_their_turn_give_way_to_a_node_that_leaves() -
         assert (answer.status, answer.code) == (503, 50302)
         stored = answer.json["stored"]
         assert stored < 20 and answer.json["stopped_at_line"] == stored + 1
+
+
+# --- tickets ---
+
+
+def bearer(sub: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token(sub, ('*',))}"}
+
+
+async def test_a_user_has_so_many_tickets_that_nobody_has_shown() -> None:
+    async with serving(token_secret=SECRET, max_tickets_per_user=2) as server:
+
+        async def ticket(sub: str) -> Answer:
+            return await request(server.port, "POST", "/ticket", headers=bearer(sub))
+
+        first, second = await ticket("alice"), await ticket("alice")
+        assert (first.status, second.status) == (200, 200)
+        answer = await ticket("alice")
+        assert (answer.status, answer.code) == (429, 42907)
+        error = answer.json["error"]
+        assert error["limit"] == 2 and 29_000 < error["retry_after_ms"] <= 30_000
+        assert answer.headers["retry-after"] == "30"
+        assert server.node.counts.errors[42907] == 1
+        assert (await ticket("bob")).status == 200, "it is alice's limit"
+        path = f"/stream?channel=a&poll=1&ticket={first.json['ticket']}"
+        assert (await request(server.port, "GET", path)).status == 200
+        assert (await ticket("alice")).status == 200, "one was used"
+
+
+async def test_where_nobody_is_known_tickets_are_counted_by_address() -> None:
+    proxied = {"max_tickets_per_user": 1, "trusted_proxies": ("127.0.0.1",)}
+    async with serving(**proxied) as server:
+        for client in ("192.0.2.1", "192.0.2.2"):
+            headers = {"X-Forwarded-For": client}
+            for status in (200, 429):
+                answer = await request(server.port, "POST", "/ticket", headers=headers)
+                assert answer.status == status
+
+
+async def test_all_tickets_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(token_secret=SECRET) as server:
+        monkeypatch.setattr(server.node.authenticator.tickets._unspent, "_most", 3)
+        for sub in "abc":
+            answer = await request(server.port, "POST", "/ticket", headers=bearer(sub))
+            assert answer.status == 200
+        answer = await request(server.port, "POST", "/ticket", headers=bearer("d"))
+        assert (answer.status, answer.code) == (503, 50307)
+        assert answer.headers["retry-after"] == "30"
+        assert server.node.counts.errors[50307] == 1
