@@ -28,7 +28,7 @@ from tests.handlers.test_administration import LATER, site, subscribed, token
 
 _IN_BAND = {
     "BadMessage", "UnknownType", "AlreadySubscribed", "NotSubscribed", "CommandsTooFast",
-    "SubscriptionEnded", "ConnectionEnded",
+    "SubscriptionEnded", "ConnectionEnded", "AuthenticationTimeout",
 }  # fmt: skip
 GUARDED = Access(Rules.all(Rule.GRANTED), {})
 
