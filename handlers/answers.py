@@ -238,16 +238,30 @@ class Revocation(TypedDict):
     until: Instant
 
 
+class UserRevocation(TypedDict):
+    """All tokens of a user that were issued before a moment."""
+
+    user: str
+    before: Instant
+    until: Annotated[Instant, Field(description="when the last of them would have expired")]
+
+
 class Revoked(Revocation):
     """With how many connections that ended."""
 
     ended: Count
 
 
-class Revocations(TypedDict):
-    """A page of those in force."""
+class UserRevoked(UserRevocation):
+    """With how many connections that ended."""
 
-    revocations: list[Revocation]
+    ended: Count
+
+
+class Revocations(TypedDict):
+    """A page of those in force: of tokens, or of users."""
+
+    revocations: list[Revocation] | list[UserRevocation]
     next: Annotated[str | None, Field(description="the `after` of the page after this one")]
 
 

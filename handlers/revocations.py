@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, NotRequired
 
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
@@ -11,8 +12,13 @@ from handlers import answers, query
 from handlers.base import Handler
 from handlers.described import JSON, Answer, Operation, Operations, Parameter
 from handlers.parameters import LIMIT
-from notifier.auth.revocations import MAX_TOKEN_ID_BYTES, Revocation
-from notifier.auth.tokens import LATEST
+from notifier.auth.revocations import (
+    MAX_TOKEN_ID_BYTES,
+    AnyRevocation,
+    Revocation,
+    UserRevocation,
+)
+from notifier.auth.tokens import LATEST, LEEWAY_SECONDS, MAX_SUBJECT_BYTES
 from notifier.errors import (
     BadBody,
     BadField,
@@ -42,7 +48,27 @@ class NewRevocation(TypedDict):
     ]
 
 
+@with_config(ConfigDict(extra="forbid"))
+class NewUserRevocation(TypedDict):
+    """All tokens of a user that were issued until now, or before a moment: none is to be good any
+    longer."""
+
+    user: Annotated[
+        str, Field(min_length=1, max_length=MAX_SUBJECT_BYTES, description="the tokens' `sub`")
+    ]
+    before: NotRequired[
+        Annotated[
+            Annotated[float, Field(ge=0, lt=LATEST)] | answers.Instant,
+            Field(
+                description="tokens with an `iat` before it, and those without one; a time that "
+                "has passed, in seconds since 1970, or as a time; now, unless it is given"
+            ),
+        ]
+    ]
+
+
 _FIELDS = frozenset(NewRevocation.__annotations__)
+_USER_FIELDS = frozenset(NewUserRevocation.__annotations__)
 
 
 class RevocationList(Handler):
@@ -55,38 +81,57 @@ class RevocationList(Handler):
         "GET": Operation(
             name="list_revocations",
             summary="Tokens that are good no longer, although their time is not over",
-            parameters=(Parameter(name="after", text="Begin after this token's id."), LIMIT),
+            parameters=(
+                Parameter(
+                    name="users",
+                    text="`1`: those of all of a user's tokens; else those of single tokens.",
+                    shape={"type": "string", "enum": ["0", "1"], "default": "0"},
+                ),
+                Parameter(name="after", text="Begin after this token's id, or this user."),
+                LIMIT,
+            ),
             answers={
                 200: Answer(
-                    "A page of them, in the order of their ids.", {JSON: answers.Revocations}
+                    "A page of them, in the order of their ids, or of users.",
+                    {JSON: answers.Revocations},
                 )
             },
             errors=(UnknownField, BadParameter),
         ),
         "POST": Operation(
             name="revoke_token",
-            summary="Let a token be good no longer, and end its connections",
+            summary="Let a token, or all of a user's, be good no longer, and end their connections",
             text="If a node did not answer, it is kept for that one to learn of.",
-            body={JSON: NewRevocation},
+            body={JSON: NewRevocation | NewUserRevocation},
             needs_body=True,
-            answers={200: Answer("It is revoked.", {JSON: answers.Revoked})},
+            answers={
+                200: Answer("They are revoked.", {JSON: answers.Revoked | answers.UserRevoked})
+            },
             errors=(UnknownField, BadJSON, BadBody, BadField, BrokerUnavailable, NodesSilent),
         ),
     }
 
     async def get(self) -> None:
         query.check_names(self.request.query_arguments, self.describes["GET"].query)
-        page, following = self.node.administration.revocations(
-            self.get_query_argument("after", "", strip=False),
-            query.read_limit(self.get_query_argument("limit", None)),
-        )
+        administration = self.node.administration
+        after = self.get_query_argument("after", "", strip=False)
+        limit = query.read_limit(self.get_query_argument("limit", None))
+        page: Sequence[AnyRevocation]
+        if query.read_switch("users", self.get_query_argument("users", "0")):
+            page, following = administration.user_revocations(after, limit)
+        else:
+            page, following = administration.revocations(after, limit)
         self.answer({"revocations": [_described(each) for each in page], "next": following})
 
     head = get
 
     async def post(self) -> None:
         query.check_names(self.request.query_arguments, self.describes["POST"].query)
-        revocation = read_revocation(bytes(self.body), now=self.node.now_ms() / 1000)
+        revocation = read_revocation(
+            bytes(self.body),
+            now=self.node.now_ms() / 1000,
+            max_life=self.node.settings.max_token_life,
+        )
         told = _described(revocation)
         self.facts = told
         ended = await self.node.administration.revoke(revocation)
@@ -94,10 +139,11 @@ class RevocationList(Handler):
         self.answer(self.facts)
 
 
-def read_revocation(body: bytes, *, now: float) -> Revocation:
-    """``{"token_id": "…", "until": 1790000000}``
+def read_revocation(body: bytes, *, now: float, max_life: float) -> AnyRevocation:
+    """``{"token_id": "…", "until": 1790000000}``, or ``{"user": "42"}``
 
     :param now: seconds since 1970.
+    :param max_life: of a token, in seconds.
     :raises BadJSON:
     :raises BadBody:
     :raises UnknownField:
@@ -105,7 +151,12 @@ def read_revocation(body: bytes, *, now: float) -> Revocation:
     """
     value = parse_json(body)
     if not isinstance(value, dict):
-        raise BadBody('The body is an object such as {"token_id": "…", "until": 1790000000}.')
+        raise BadBody(
+            'The body is an object such as {"token_id": "…", "until": 1790000000}, or '
+            '{"user": "42"}.'
+        )
+    if "user" in value and "token_id" not in value:
+        return _of_user(value, now, max_life)
     query.check_names(value, _FIELDS)
     token_id = value.get("token_id")
     if not isinstance(token_id, str) or not 0 < len(token_id.encode()) <= MAX_TOKEN_ID_BYTES:
@@ -123,9 +174,36 @@ def read_revocation(body: bytes, *, now: float) -> Revocation:
     return Revocation(token_id, until)
 
 
-def _described(revocation: Revocation) -> dict[str, object]:
-    until = format_instant(round(revocation.until * 1000))
-    return {"token_id": revocation.token_id, "until": until}
+def _of_user(value: dict[str, Any], now: float, max_life: float) -> UserRevocation:
+    query.check_names(value, _USER_FIELDS)
+    user = value["user"]
+    if not isinstance(user, str) or not 0 < len(user.encode()) <= MAX_SUBJECT_BYTES:
+        raise BadField(
+            f"user is the tokens' sub, a string of 1 to {MAX_SUBJECT_BYTES} bytes.", field="user"
+        )
+    before = _moment(value["before"]) if "before" in value else now
+    if before is None or not before <= now < before + max_life:
+        raise BadField(
+            "before is a time that has passed, and not so long ago that no token is left of then: "
+            "in seconds since 1970, or as a time such as 2026-11-22T17:24:00Z; leave it out for "
+            "now.",
+            field="before",
+        )
+    # The issuer's clock may be ahead of ours by that.
+    return UserRevocation(user, before, before + max_life + LEEWAY_SECONDS)
+
+
+def _described(revocation: AnyRevocation) -> dict[str, object]:
+    until = _told(revocation.until)
+    match revocation:
+        case Revocation(token_id):
+            return {"token_id": token_id, "until": until}
+        case UserRevocation(user, before):
+            return {"user": user, "before": _told(before), "until": until}
+
+
+def _told(seconds: float) -> str:
+    return format_instant(round(seconds * 1000))
 
 
 def _moment(value: Any) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
-from notifier.auth.revocations import Revocation
+from notifier.auth.revocations import AnyRevocation, Revocation, UserRevocation
 from notifier.brokers.fleet import (
     Disconnect,
     DisconnectAll,
@@ -86,8 +86,9 @@ class Administration:
                 channel=name,
             )
 
-    async def revoke(self, revocation: Revocation) -> int:
-        """Let the token be good no longer, on any node; how many connections that ended.
+    async def revoke(self, revocation: AnyRevocation) -> int:
+        """Let the token, or all of a user's, be good no longer, on any node; how many connections
+        that ended.
 
         :raises NodesSilent: it is kept for those who did not answer.
         :raises BrokerUnavailable: it is in force on this node, and perhaps on no other.
@@ -107,6 +108,19 @@ class Administration:
         first = heapq.nsmallest(count + 1, wanted, key=lambda each: each.token_id)
         page = first[:count]
         return page, page[-1].token_id if len(first) > count else None
+
+    def user_revocations(
+        self, after: str, limit: int | None
+    ) -> tuple[list[UserRevocation], str | None]:
+        """As :meth:`revocations`, of all of users' tokens, in the order of the users.
+
+        :raises BadParameter:
+        """
+        count = checked_limit(limit)
+        wanted = (each for each in self._residents.user_revocations() if each.user > after)
+        first = heapq.nsmallest(count + 1, wanted, key=lambda each: each.user)
+        page = first[:count]
+        return page, page[-1].user if len(first) > count else None
 
     async def _have_done(self, order: Order) -> bool:
         return self._residents.carry_out(order) or await self._fleet.order(order)

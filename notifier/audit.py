@@ -20,7 +20,8 @@ ACTS = {
     "connections.list": "`user` or `key`, where it was about one",
     "subscription.end": "`path`",
     "history.clear": "`path`, and how many publications were `deleted`",
-    "token.revoke": "`token_id`, `until`, and how many connections were `ended`",
+    "token.revoke": "`token_id` or `user` and `before`, `until`, and how many connections were "
+    "`ended`",
     "keys.reload": "`file` (or URL), and how many connections were `ended`; `by` is `signal`, "
     "`watch` or `fetch`",
     "settings.read": "`path`",

@@ -8,7 +8,7 @@ from typing import Any
 
 import notifier
 from notifier.attendance import Attendance
-from notifier.auth.revocations import Revocation
+from notifier.auth.revocations import AnyRevocation
 from notifier.brokers.base import Broker
 from notifier.brokers.fleet import Broadcast, Order
 from notifier.connections import Connections
@@ -91,10 +91,10 @@ class NodeCrew:
     async def answer(self, broadcast: Broadcast) -> Any:
         return await self._residents.answer(broadcast)
 
-    def revocations(self) -> Sequence[Revocation]:
-        return self._residents.revocations()
+    def revocations(self) -> Sequence[AnyRevocation]:
+        return [*self._residents.revocations(), *self._residents.user_revocations()]
 
-    def revoked(self, revocations: Sequence[Revocation]) -> None:
+    def revoked(self, revocations: Sequence[AnyRevocation]) -> None:
         self._residents.revoke(revocations)
 
     def owe(self, tokens: Mapping[str, int]) -> None:

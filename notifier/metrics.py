@@ -249,7 +249,7 @@ class Metrics(Collector):
         )
         yield GaugeMetricFamily(
             "notifier_revocations",
-            "Revoked tokens that are remembered, until their time is over.",
+            "Revoked tokens, and users, that are remembered, until their time is over.",
             state.revocations,
         )
         yield GaugeMetricFamily(

@@ -9,7 +9,8 @@ from dataclasses import fields
 from typing import Any
 
 from notifier.auth.authenticator import Authenticator
-from notifier.auth.revocations import Revocation
+from notifier.auth.identity import Identity
+from notifier.auth.revocations import AnyRevocation, Revocation, UserRevocation
 from notifier.brokers.fleet import (
     Broadcast,
     Disconnect,
@@ -50,8 +51,10 @@ class Residents:
         self._authenticator = authenticator
         self._now = now
         # What to look for once more, since somebody may have been let in and not yet be among the
-        # connections: tokens by their ids; or all that came with a key or a token.
+        # connections: tokens by their ids, or by their users; or all that came with a key or a
+        # token.
         self._late_tokens: set[str] = set()
+        self._late_users: set[str] = set()
         self._late_kinds: set[str] = set()
 
     def carry_out(self, order: Order) -> bool:
@@ -76,7 +79,7 @@ class Residents:
         match broadcast:
             case DisconnectAll(holder):
                 return await self._end_all(holder)
-            case Revocation():
+            case Revocation() | UserRevocation():
                 return self.revoke([broadcast])
             case ListConnections():
                 return [_as_json(state) for state in await self.page(broadcast)]
@@ -100,17 +103,26 @@ class Residents:
         return states
 
     def revocations(self) -> list[Revocation]:
-        """All that are in force."""
+        """Of tokens: all that are in force."""
         return self._authenticator.revocations.in_force(self._now())
 
-    def revoke(self, revocations: Iterable[Revocation]) -> int:
+    def user_revocations(self) -> list[UserRevocation]:
+        """Of all of users' tokens: all that are in force."""
+        return self._authenticator.revocations.users_in_force(self._now())
+
+    def revoke(self, revocations: Iterable[AnyRevocation]) -> int:
         """Let these tokens be good no longer; how many connections came with them."""
-        tokens = set()
+        tokens, users = set(), set()
         for each in revocations:
-            self._authenticator.revocations.revoke(each.token_id, each.until, self._now())
-            tokens.add(each.token_id)
+            self._authenticator.revocations.add(each, self._now())
+            match each:
+                case Revocation(token_id):
+                    tokens.add(token_id)
+                case UserRevocation(user):
+                    users.add(user)
         self._late_tokens |= tokens
-        return self._end_revoked("token", tokens)
+        self._late_users |= users
+        return self._end_tokens(tokens, users)
 
     def recheck(self, kind: str) -> int:
         """API keys, or the keys of tokens, were replaced: end the connections of those that count
@@ -122,18 +134,21 @@ class Residents:
         """Look once more, for who was on the way in."""
         while self._late_kinds:
             self._end_revoked(self._late_kinds.pop())
-        if self._late_tokens:
+        if self._late_tokens or self._late_users:
             tokens, self._late_tokens = self._late_tokens, set()
-            self._end_revoked("token", tokens)
+            users, self._late_users = self._late_users, set()
+            self._end_tokens(tokens, users)
 
-    def _end_revoked(self, kind: str, ids: Container[str | None] | None = None) -> int:
-        """
-        :param ids: of the credentials it is about; ``None``: any.
-        """
+    def _end_tokens(self, ids: Container[str | None], users: Container[str]) -> int:
+        return self._end_revoked("token", lambda of: of.credential_id in ids or of.name in users)
+
+    def _end_revoked(
+        self, kind: str, concerns: Callable[[Identity], bool] = lambda identity: True
+    ) -> int:
         ended = 0
         for connection in _open(self._connections.values()):
             identity = connection.identity
-            if identity.kind != kind or not (ids is None or identity.credential_id in ids):
+            if identity.kind != kind or not concerns(identity):
                 continue
             try:
                 self._authenticator.check_still(identity)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from notifier.attendance import Attendance
-from notifier.auth.revocations import Revocation
+from notifier.auth.revocations import AnyRevocation
 from notifier.brokers.alone import Alone
 from notifier.brokers.fleet import Broadcast, Order
 from notifier.channels import Pattern
@@ -71,7 +71,7 @@ class FakeFleet(Alone):
             raise NodesSilent("there is silent", nodes=["there"])
         return [self.answer]
 
-    async def revoke(self, revocation: Revocation) -> Sequence[Any]:
+    async def revoke(self, revocation: AnyRevocation) -> Sequence[Any]:
         return await self.broadcast(revocation)
 
     def _elsewhere(self, channel: str) -> dict[str, Attendance]:

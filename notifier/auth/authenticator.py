@@ -206,7 +206,7 @@ class Authenticator:
         match identity.kind, identity.credential_id:
             case "key", id if self._holder is None or id not in self._holder.keys:
                 raise BadCredential("This API key was revoked.")
-            case "token", str(id) if self.revocations.is_revoked(id, now):
+            case "token", _ if self.revocations.covers(identity, now):
                 raise BadCredential("This token was revoked.")
         if by_key and identity.verified_by is not None and self._is_gone(identity.verified_by):
             raise BadCredential("The key that verified this token counts no more.")

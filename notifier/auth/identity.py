@@ -21,6 +21,7 @@ class Identity:
     :param grants: where it may do what by itself, whatever the rules of a namespace are.
     :param expires_at: seconds since 1970, from which on it counts no more.
     :param credential_id: the key's id, or the token's ``jti``, by which it can be revoked.
+    :param issued_at: seconds since 1970, where a token says it.
     :param info: JSON that presence shows of it.
     :param verified_by: the fingerprint of the public key that verified the token: when that key
         counts no more, nor does the token.
@@ -33,6 +34,7 @@ class Identity:
     credential_id: str | None = None
     info: bytes | None = None
     verified_by: str | None = None
+    issued_at: float | None = None
 
     @property
     def user(self) -> str | None:

@@ -97,6 +97,7 @@ def pack(identity: Identity) -> bytes:
             "credential_id": identity.credential_id,
             "info": None if identity.info is None else identity.info.decode(),
             "verified_by": identity.verified_by,
+            "issued_at": identity.issued_at,
         }
     )
 
@@ -113,6 +114,7 @@ def unpack(packed: bytes) -> Identity:
         info=None if value["info"] is None else value["info"].encode(),
         # Nodes of before give none.
         verified_by=value.get("verified_by"),
+        issued_at=value.get("issued_at"),
     )
 
 

@@ -29,6 +29,7 @@ MAX_HEADER_BYTES = 1024
 MAX_SUBJECT_BYTES = 200
 MAX_INFO_BYTES = 1024
 MAX_CHANNELS = 100
+MAX_LIFE_SECONDS = 365 * 86400.0
 LEEWAY_SECONDS = 30.0  # by which the issuer's clock may be ahead of ours
 # The last second before the year 10000, which no calendar here can write; what is before it can
 # be rounded.
@@ -122,8 +123,7 @@ class Verified:
             raise BadCredential("This token is not good yet.")
         if self.identity.is_expired(now):
             raise ExpiredCredential("This token has expired; get a new one.")
-        token_id = self.identity.credential_id
-        if token_id is not None and revocations.is_revoked(token_id, now):
+        if revocations.covers(self.identity, now):
             raise BadCredential("This token was revoked.")
 
 
@@ -134,10 +134,13 @@ class TokenRules:
     :param audience: whom it must be for; without one, tokens that are for somebody are refused
         (RFC 7519 §4.1.3), since they are for somebody else.
     :param issuer: who must have written it.
+    :param max_life: seconds from its ``iat``, or from now where it has none, to its ``exp``; so
+        long it must be remembered that all of a user's were revoked.
     """
 
     audience: str | None = None
     issuer: str | None = None
+    max_life: float = MAX_LIFE_SECONDS
 
     def verify(self, token: Token, keys: Keyset, now: float) -> Verified:
         """Who has this token; whether it was revoked is not looked at.
@@ -169,6 +172,12 @@ class TokenRules:
         self._check_parties(claims)
         if now >= expires_at:
             raise ExpiredCredential("This token has expired; get a new one.")
+        issued_at = _moment(claims, "iat")
+        if expires_at - (now if issued_at is None else issued_at) > self.max_life:
+            raise BadCredential(
+                f"This token lives longer than {self.max_life / 86400:.6g} days (setting "
+                "max_token_life)."
+            )
         return not_before, expires_at
 
     def _check_parties(self, claims: dict[str, Any]) -> None:
@@ -207,6 +216,7 @@ def identity_of(
         credential_id=token_id,
         info=_info(claims),
         verified_by=verified_by,
+        issued_at=_moment(claims, "iat"),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from notifier.attendance import Attendance
-from notifier.auth.revocations import Revocation
+from notifier.auth.revocations import AnyRevocation
 from notifier.auth.shelf import MemoryShelf, Shelf
 from notifier.brokers.fleet import Broadcast, Crew, Order, new_node_id
 from notifier.channels import Pattern
@@ -63,5 +63,5 @@ class Alone:
     async def broadcast(self, broadcast: Broadcast) -> Sequence[Any]:
         return []
 
-    async def revoke(self, revocation: Revocation) -> Sequence[Any]:
+    async def revoke(self, revocation: AnyRevocation) -> Sequence[Any]:
         return []

@@ -15,8 +15,9 @@ where the broker lives. The promises:
 5. An answer is whole, or it is refused: with :class:`~notifier.errors.BrokerUnavailable`, or
    :class:`~notifier.errors.NodesSilent` where a node did not answer.
 6. What is put on the :attr:`~Fleet.shelf` of one node is taken from that of any, once.
-7. A token that was revoked on one node is, within seconds, on all of them, also on those that
-   join later. What a far end has forgotten of it, the nodes that know write there again.
+7. A token that was revoked on one node, or all of a user's, is, within seconds, on all of them,
+   also on those that join later. What a far end has forgotten of it, the nodes that know write
+   there again.
 8. What one node takes from a bucket (:meth:`~Fleet.spend`) the others are told to owe
    (:meth:`~Crew.owe`): within a moment and once, or not at all. Nobody waits for that. However
    many times it takes, a node sends a few messages of bounded size a second.
@@ -32,7 +33,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from notifier.attendance import Attendance
-from notifier.auth.revocations import Revocation
+from notifier.auth.revocations import AnyRevocation
 from notifier.auth.shelf import Shelf
 from notifier.channels import Pattern
 from notifier.connectionstate import Holder
@@ -91,7 +92,7 @@ class ListConnections:
 
 
 # For every node. A revocation's connections are closed; answered with how many.
-Broadcast = DisconnectAll | Revocation | ListConnections
+Broadcast = DisconnectAll | AnyRevocation | ListConnections
 
 
 class Crew(Protocol):
@@ -118,10 +119,10 @@ class Crew(Protocol):
     async def answer(self, broadcast: Broadcast) -> Any:
         """Do it, or find it out; what came of it, as JSON has it."""
 
-    def revocations(self) -> Sequence[Revocation]:
+    def revocations(self) -> Sequence[AnyRevocation]:
         """All that are in force here."""
 
-    def revoked(self, revocations: Sequence[Revocation]) -> None:
+    def revoked(self, revocations: Sequence[AnyRevocation]) -> None:
         """These are in force."""
 
     def owe(self, tokens: Mapping[str, int]) -> None:
@@ -197,7 +198,7 @@ class Fleet(Protocol):
             done it.
         """
 
-    async def revoke(self, revocation: Revocation) -> Sequence[Any]:
+    async def revoke(self, revocation: AnyRevocation) -> Sequence[Any]:
         """Keep it for all nodes there are and will be, and :meth:`broadcast` it.
 
         :raises BrokerUnavailable: it may not be kept.

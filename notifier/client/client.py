@@ -242,6 +242,20 @@ class Client:
         )
         return _read(answer, lambda found: int(found["ended"]))
 
+    async def revoke_all(self, *, user: str, before: datetime | None = None) -> int:
+        """Let no token be good any longer that was issued to a user until now; how many
+        connections that ended.
+
+        :param before: a moment that has passed, for those issued before it.
+        """
+        told: dict[str, str | float] = {"user": user}
+        if before is not None:
+            told["before"] = before.timestamp()
+        answer = await self._requests.post(
+            "revocations", body=json.dumps(told).encode(), content_type="application/json"
+        )
+        return _read(answer, lambda found: int(found["ended"]))
+
     async def nodes(self) -> list[Node]:
         """The nodes of the service, the oldest first."""
         answer = await self._requests.get("nodes")

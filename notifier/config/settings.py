@@ -246,6 +246,14 @@ class Settings(BaseSettings):
         "refused.",
     )
     token_issuer: str = _setting("Access", "", "Who must have issued a token (iss); else anybody.")
+    max_token_life: Duration = _setting(
+        "Access",
+        365 * _DAY,
+        "How long a token may live at most, from its iat (or from now, where it has none) to its "
+        "exp. So long it is remembered that all tokens of a user were revoked.",
+        gt=0,
+        le=3650 * _DAY,
+    )
     token_cookie: str = _setting(
         "Access", "", "Name of the cookie in which browsers bring their token; else none is read."
     )

@@ -35,7 +35,9 @@ def token_rules(settings: Settings) -> TokenRules:
     """What is asked of a token besides its signature."""
     from notifier.auth.tokens import TokenRules
 
-    return TokenRules(settings.token_audience or None, settings.token_issuer or None)
+    return TokenRules(
+        settings.token_audience or None, settings.token_issuer or None, settings.max_token_life
+    )
 
 
 def static_keys(settings: Settings) -> Keyset:

@@ -3,7 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.auth.revocations import Revocation, Revocations
+from notifier.auth.identity import Identity
+from notifier.auth.revocations import Revocation, Revocations, UserRevocation
 
 
 def test_id_is_revoked_until_its_time() -> None:
@@ -62,7 +63,7 @@ def test_revoking_one_id_again_and_again_stays_bounded() -> None:
     for number in range(1, 10_000):
         revocations.revoke("a", until=number, now=0)
     assert len(revocations) == 1
-    assert len(revocations._ends) <= 21
+    assert len(revocations._tokens._ends) <= 21
     assert revocations.is_revoked("a", 9998)
 
 
@@ -72,3 +73,55 @@ def test_those_in_force_can_be_told() -> None:
     revocations.revoke("b", until=200, now=0)
     assert revocations.in_force(99) == [Revocation("a", 100), Revocation("b", 200)]
     assert revocations.in_force(100) == [Revocation("b", 200)]
+
+
+def of(user: str = "42", issued_at: float | None = None, jti: str | None = None) -> Identity:
+    return Identity("token", user, credential_id=jti, issued_at=issued_at)
+
+
+def test_all_tokens_of_a_user_are_revoked_that_were_issued_before() -> None:
+    revocations = Revocations()
+    revocations.revoke_user("42", before=100, until=1000, now=100)
+    assert revocations.covers(of(issued_at=99.9), 100)
+    assert revocations.covers(of(issued_at=None), 100), "who knows when it was issued"
+    assert not revocations.covers(of(issued_at=100), 100)
+    assert not revocations.covers(of("43", issued_at=1), 100)
+    assert revocations.covers(of(issued_at=1), 999)
+    assert not revocations.covers(of(issued_at=1), 1000)
+    assert (len(revocations), revocations.users_in_force(999)) == (
+        1,
+        [UserRevocation("42", 100, 1000)],
+    )
+
+
+def test_a_token_is_revoked_by_its_id_whenever_it_was_issued() -> None:
+    revocations = Revocations()
+    revocations.revoke("a", until=1000, now=0)
+    assert revocations.covers(of(issued_at=500, jti="a"), 600)
+    assert not revocations.covers(of(issued_at=500, jti="b"), 600)
+    assert not revocations.covers(of(issued_at=500), 600)
+
+
+def test_the_later_of_two_moments_counts_and_an_end_that_has_passed_takes_its_moment_along() -> (
+    None
+):
+    revocations = Revocations()
+    for before, until in ((100, 1000), (300, 900), (200, 1200)):
+        revocations.revoke_user("42", before, until, now=0)
+    assert revocations.users_in_force(0) == [UserRevocation("42", 300, 1200)]
+    revocations.revoke_user("42", before=50, until=2000, now=1200)
+    assert revocations.users_in_force(1200) == [UserRevocation("42", 50, 2000)]
+    revocations.revoke_user("43", before=50, until=60, now=100)
+    revocations.revoke_user("44", before=50, until=5000, now=4000)
+    assert revocations._before == {"44": 50}
+    assert not revocations.covers(of("43"), 55)
+
+
+def test_users_are_bounded_as_tokens_are_and_by_themselves() -> None:
+    revocations = Revocations(limit=2)
+    revocations.revoke("a", until=50, now=0)
+    for number in (3, 1, 2):
+        revocations.revoke_user(str(number), before=0.5, until=100 * number, now=0)
+    assert [user for user in "123" if revocations.covers(of(user), 0)] == ["2", "3"]
+    assert revocations.is_revoked("a", 0)
+    assert (len(revocations), revocations.forgotten, len(revocations._before)) == (3, 1, 2)

@@ -408,3 +408,28 @@ def test_any_signature_and_header_are_answered(
 )
 def test_largest_token_takes_a_few_milliseconds(payload: bytes) -> None:
     answers(raw_token(b'{"alg":"HS256"}', payload), EVERY)
+
+
+def test_a_token_lives_only_so_long() -> None:
+    life = 365 * 86400
+    for claims in (
+        {"exp": NOW + life, "iat": NOW},
+        {"exp": NOW + life},
+        {"exp": NOW + 9, "iat": 1},
+    ):
+        if claims.get("iat") == 1:
+            assert "lives longer than 365 days" in refused(token(**claims))
+        else:
+            assert identify(token(**claims)).issued_at == claims.get("iat")
+    assert "max_token_life" in refused(token(exp=NOW + life + 1))
+    assert "max_token_life" in refused(token(exp=NOW + life - 9, iat=NOW - 10))
+
+
+def test_all_of_a_users_tokens_may_be_revoked() -> None:
+    revocations = Revocations()
+    revocations.revoke_user("42", before=NOW, until=NOW + 9999, now=NOW)
+    for text in (token(), token(iat=NOW - 1)):
+        with pytest.raises(BadCredential, match="revoked"):
+            identify(text, revocations=revocations)
+    assert identify(token(iat=NOW), revocations=revocations).user == "42"
+    assert identify(token(sub="43"), revocations=revocations)

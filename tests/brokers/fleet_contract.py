@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from notifier.attendance import Attendance
-from notifier.auth.revocations import Revocation
+from notifier.auth.revocations import AnyRevocation, Revocation, UserRevocation
 from notifier.brokers.fleet import (
     Broadcast,
     Disconnect,
@@ -61,6 +61,7 @@ class FakeCrew:
     :ivar here: who follows each channel.
     :ivar connections: its connections, and what each has asked for.
     :ivar in_force: revocations, by the token's id.
+    :ivar users_in_force: user, before, and until.
     :ivar broadcasts: that it was given, in order.
     :ivar owed: tokens it was told to owe, by bucket; and how often it was told.
     :ivar told: all else that it was told, in order.
@@ -72,6 +73,7 @@ class FakeCrew:
         self.here: dict[str, Attendance] = {}
         self.connections: dict[str, set[str]] = {}
         self.in_force: dict[str, float] = {}
+        self.users_in_force: set[tuple[str, float, float]] = set()
         self.broadcasts: list[Broadcast] = []
         self.owed: Counter[str] = Counter()
         self.owed_times = 0
@@ -138,15 +140,19 @@ class FakeCrew:
 
     async def answer(self, broadcast: Broadcast) -> Any:
         self.broadcasts.append(broadcast)
-        if isinstance(broadcast, Revocation):
+        if isinstance(broadcast, Revocation | UserRevocation):
             self.revoked([broadcast])
         return {"by": self.fleet.id}
 
-    def revocations(self) -> Sequence[Revocation]:
-        return [Revocation(*item) for item in self.in_force.items()]
+    def revocations(self) -> Sequence[AnyRevocation]:
+        tokens = [Revocation(*item) for item in self.in_force.items()]
+        return [*tokens, *(UserRevocation(*each) for each in self.users_in_force)]
 
-    def revoked(self, revocations: Sequence[Revocation]) -> None:
+    def revoked(self, revocations: Sequence[AnyRevocation]) -> None:
         for each in revocations:
+            if isinstance(each, UserRevocation):
+                self.users_in_force.add((each.user, each.before, each.until))
+                continue
             known = self.in_force.get(each.token_id, 0.0)
             self.in_force[each.token_id] = max(known, each.until)
 
@@ -369,6 +375,7 @@ class FleetContract(LoneContract):
                 DisconnectAll(Holder("token", "4 2\n")),
                 DisconnectAll(Holder("key", "é")),
                 Revocation("t1", LATER + 0.125),
+                UserRevocation("4 2\né", 1000.125, LATER + 0.125),
                 ListConnections(None, "", 10),
                 ListConnections(Holder("token", "42"), "c1", 1000),
             ):
@@ -399,8 +406,12 @@ class FleetContract(LoneContract):
         await one.fleet.revoke(Revocation("t1", LATER))
         await one.fleet.revoke(Revocation("t2", LATER + 0.1))
         await one.fleet.revoke(Revocation("t2", LATER - 1))
+        users = {("4 2\né", 1000.125, LATER), ("4 2\né", 2000.0, LATER + 0.5), ("t1", 0.0, LATER)}
+        for user in users:
+            await one.fleet.revoke(UserRevocation(*user))
         await two.fleet.open()
         try:
+            assert two.users_in_force == users
             assert two.in_force == {"t1": LATER, "t2": LATER + 0.1}, "before anybody comes"
         finally:
             await two.fleet.close()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from notifier.auth.revocations import Revocation
+from notifier.auth.revocations import Revocation, UserRevocation
 from notifier.brokers.fleet import Disconnect, DisconnectAll, Fleet
 from notifier.brokers.redis import attending, gathering, living, revoking, spending
 from notifier.brokers.redis.broker import RedisBroker
@@ -379,6 +379,9 @@ async def test_revocation_that_was_not_heard_of_is_found(scene: Scene) -> None:
 async def test_revocations_that_redis_has_lost_are_written_again(scene: Scene) -> None:
     one = await scene.enter()
     await one.fleet.revoke(Revocation("t1", LATER))
+    await one.fleet.revoke(UserRevocation("42", 1000.5, LATER))
+    # What it has done itself it knows already.
+    one.revoked([Revocation("t1", LATER), UserRevocation("42", 1000.5, LATER)])
     tag = f"{scene.prefix}:{{$revoked}}:tag"
     written = scene.redis.cli("GET", tag)
     await until(lambda: one.fleet.broker.fleet._revoking._tag == written.encode())  # type: ignore[attr-defined]
@@ -386,6 +389,7 @@ async def test_revocations_that_redis_has_lost_are_written_again(scene: Scene) -
     await becomes(lambda: asyncio.to_thread(lambda: scene.redis.cli("GET", tag) != ""), True)
     two = await scene.enter()
     assert two.in_force == {"t1": LATER}
+    assert two.users_in_force == {("42", 1000.5, LATER)}
 
 
 async def test_two_who_write_at_once_hear_of_each_other(scene: Scene) -> None:

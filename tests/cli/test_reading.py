@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -164,6 +165,23 @@ def test_token_is_revoked(notifier: Run, service: Service) -> None:
     assert done.returncode == 1 and "code 40003" in done.stderr
     done = notifier("revoke", "t", "--until", "tomorrow", "--url", service.url)
     assert done.returncode == 2
+
+
+def test_all_of_a_users_tokens_are_revoked(notifier: Run, service: Service) -> None:
+    url = ("--url", service.url)
+    for more in ((), ("--before", str(int(time.time()) - 86400))):
+        done = notifier("revoke", "--user", "42", *more, *url)
+        assert (done.returncode, done.stdout) == (0, "✓ revoked; 0 connections ended\n"), done
+    done = notifier("revoke", "--user", "42", "--before", "2100-01-01T00:00:00Z", *url)
+    assert done.returncode == 1 and "code 40003" in done.stderr
+    for wrong in (
+        [],
+        ["t1"],
+        ["t1", "--user", "42", "--until", "4102444800"],
+        ["--user", "42", "--until", "4102444800"],
+        ["t1", "--until", "4102444800", "--before", "1"],
+    ):
+        assert notifier("revoke", *wrong, *url).returncode == 2
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from notifier.auth.revocations import Revocation
 from notifier.auth.scopes import Scope
 from notifier.config import Settings
 from notifier.config.values import HoldsPassword, is_secret
+from notifier.instants import parse_instant
 from notifier.server import Server
 from tests.auth.signing import SECRET
 from tests.handlers.serving import (
@@ -257,6 +258,78 @@ async def test_a_revoked_token_is_out_on_all_nodes(pair: Site) -> None:
         assert [each["token_id"] for each in listed] == ["lost"]
 
 
+def of_42(issued_at: float | None) -> str:
+    return token(**({} if issued_at is None else {"iat": issued_at}))
+
+
+async def test_all_tokens_of_a_user_that_were_issued_until_now_are_out(alone: Site) -> None:
+    now = time.time()
+    before, unknown, after = of_42(now - 5), of_42(None), of_42(now + 5)
+    async with (
+        alone.enter(before) as first,
+        alone.enter(unknown) as second,
+        alone.enter(after) as stays,
+        alone.enter(token("43", iat=now - 5)) as another,
+        alone.enter(alone.reader) as program,
+    ):
+        for client in (first, second, stays, another, program):
+            await subscribed(client)
+        ticket = await alone.ask("POST", "/ticket", {}, key=before)
+        answer = await alone.ask("POST", "/revocations", {"user": "42"})
+        assert answer.json.keys() == {"user", "before", "until", "ended"}
+        assert (answer.status, answer.json["user"], answer.json["ended"]) == (200, "42", 2)
+        for client in (first, second):
+            assert (await client.closed(answer=True))[0] == 4503
+        for client in (stays, another, program):
+            assert (await client.ask({"type": "ping"}))["type"] == "reply"
+        path = f"/stream?poll=1&channel=a&ticket={ticket.json['ticket']}"
+        assert (await request(alone.nodes[0].port, "GET", path)).code == 40101
+        for shown, code in ((before, 40101), (unknown, 40101), (after, None)):
+            answer = await alone.ask("POST", "/ticket", {}, key=shown)
+            assert (None if answer.status == 200 else answer.code) == code
+        listed = (await alone.ask("GET", "/revocations?users=1")).json
+        (told,) = listed["revocations"]
+        assert (told["user"], listed["next"]) == ("42", None)
+        # As long as a token may live, and the issuer's clock be ahead.
+        days = (parse_instant(told["until"]) - parse_instant(told["before"])) / 86_400_000
+        assert 365 < days < 365.001
+        assert (await alone.ask("GET", "/revocations")).json["revocations"] == []
+        # And once more, for those of a moment ago that were let in meanwhile.
+        assert (await alone.ask("POST", "/revocations", {"user": "42"})).json["ended"] == 0
+
+
+async def test_all_tokens_of_a_user_are_out_on_all_nodes_and_on_those_that_come_later(
+    pair: Site, tmp_path: Path
+) -> None:
+    lost = of_42(time.time() - 5)
+    async with pair.enter(lost, node=0) as here, pair.enter(lost, node=1) as there:
+        await subscribed(here)
+        await subscribed(there)
+        answer = await pair.ask("POST", "/revocations", {"user": "42"}, node=1)
+        assert (answer.status, answer.json["ended"]) == (200, 2)
+        for client in (here, there):
+            assert (await client.closed(answer=True))[0] == 4503
+    settings = pair.nodes[0].settings
+    async with serving(
+        token_secret=SECRET, broker=settings.broker, redis_prefix=settings.redis_prefix
+    ) as late:
+        for server in (*pair.nodes, late):
+            for shown, status in ((lost, 401), (of_42(time.time() + 5), 200)):
+                headers = {"Authorization": f"Bearer {shown}"}
+                answer = await request(server.port, "POST", "/ticket", headers=headers)
+                assert answer.status == status
+
+
+async def test_users_come_page_by_page(server: Server) -> None:
+    for user in ("b", "ü", "a"):
+        body = json.dumps({"user": user, "before": time.time() - 100}).encode()
+        assert (await request(server.port, "POST", "/revocations", body=body)).status == 200
+    first = (await request(server.port, "GET", "/revocations?users=1&limit=2")).json
+    assert ([each["user"] for each in first["revocations"]], first["next"]) == (["a", "b"], "b")
+    second = (await request(server.port, "GET", "/revocations?users=1&limit=2&after=b")).json
+    assert ([each["user"] for each in second["revocations"]], second["next"]) == (["ü"], None)
+
+
 async def test_who_was_on_the_way_in_when_it_was_revoked_is_out_too(alone: Site) -> None:
     """Let in before, among the connections after: as if it had come in between."""
     node = alone.nodes[0].node
@@ -301,6 +374,14 @@ async def test_revocations_come_page_by_page(server: Server) -> None:
         ('{"token_id": "a", "until": 1e300}', 40003),
         (f'{{"token_id": "a", "until": 1{"0" * 400}}}', 40003),
         ('{"token_id": "a", "until": 4102444800, "user": "42"}', 40002),
+        ('{"user": ""}', 40003),
+        ('{"user": 42}', 40003),
+        ('{"user": "' + "x" * 201 + '"}', 40003),
+        ('{"user": "42", "until": 4102444800}', 40002),
+        ('{"user": "42", "before": null}', 40003),
+        ('{"user": "42", "before": 4102444800}', 40003),
+        ('{"user": "42", "before": 1000}', 40003),
+        ('{"user": "42", "before": "yesterday"}', 40003),
     ],
 )
 async def test_what_is_no_revocation_is_refused(server: Server, body: str, code: int) -> None:

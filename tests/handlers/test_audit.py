@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,17 @@ from notifier.assets import static_path
 from notifier.audit import ACTS
 from notifier.auth.keyfile import KeyFile
 from notifier.auth.scopes import Scope
+from notifier.instants import format_instant
 from notifier.node import Node
 from tests.handlers.serving import head, open_stream, request, until
 from tests.handlers.test_administration import LATER, Site, site, subscribed, token
+
+# A day ago.
+BEFORE = int(time.time()) - 86400
+
+
+def _told(seconds: float) -> str:
+    return format_instant(round(seconds * 1000))
 
 
 @pytest.fixture
@@ -63,6 +72,7 @@ async def test_each_act_is_one_event(made: Site, audited: list[dict[str, Any]]) 
             ("DELETE", "/connections?key=nobody", None),
             ("DELETE", "/channels/a/history", None),
             ("POST", "/revocations", {"token_id": "t1", "until": LATER}),
+            ("POST", "/revocations", {"user": "42", "before": BEFORE}),
             ("GET", "/settings", None),
             # What is looked at without consequence is no act.
             ("GET", "/nodes", None),
@@ -72,6 +82,9 @@ async def test_each_act_is_one_event(made: Site, audited: list[dict[str, Any]]) 
             answer = await made.ask(method, path, body)
             assert answer.status in (200, 404), (path, answer)
     revoked = {"token_id": "t1", "until": "2100-01-01T00:00:00.000Z", "ended": 0}
+    of_user = {
+        "user": "42", "before": _told(BEFORE), "until": _told(BEFORE + 365 * 86400 + 30), "ended": 0
+    }  # fmt: skip
     refused = {"outcome": "refused", "code": 40402, "path": "/channels/a/history"}
     assert audited == [
         {"act": "subscription.end", **BY_ADMIN, "path": f"{one}/subscriptions/a"},
@@ -80,6 +93,7 @@ async def test_each_act_is_one_event(made: Site, audited: list[dict[str, Any]]) 
         {"act": "connections.end", **BY_ADMIN, "key": "nobody", "ended": 0},
         {"act": "history.clear", **BY_ADMIN, **refused},
         {"act": "token.revoke", **BY_ADMIN, **revoked},
+        {"act": "token.revoke", **BY_ADMIN, **of_user},
         {"act": "settings.read", **BY_ADMIN, "path": "/settings"},
     ]
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from notifier.attendance import Attendance
-from notifier.auth.revocations import Revocation
+from notifier.auth.revocations import AnyRevocation
 from notifier.auth.shelf import Shelf
 from notifier.brokers.fleet import Broadcast, Crew, Order
 from notifier.brokers.redis.attending import Attending
@@ -181,7 +181,7 @@ class RedisFleet:
     async def broadcast(self, broadcast: Broadcast) -> Sequence[Any]:
         return await self._orders.broadcast(broadcast)
 
-    async def revoke(self, revocation: Revocation) -> Sequence[Any]:
+    async def revoke(self, revocation: AnyRevocation) -> Sequence[Any]:
         await self._revoking.keep([revocation])
         return await self._orders.broadcast(revocation)
 

@@ -35,6 +35,8 @@ class Names:
         self.spent_bell = f"{prefix}:{{$nodes}}:spent{self._db}"
         # Tokens that are revoked, by when they end; and a tag, another one after each change.
         self.revoked = f"{prefix}:{{$revoked}}:tokens"
+        # Users whose tokens are, each with the moment before which they were issued.
+        self.revoked_users = f"{prefix}:{{$revoked}}:users"
         self.revoked_tag = f"{prefix}:{{$revoked}}:tag"
 
     def log(self, channel: str) -> str:

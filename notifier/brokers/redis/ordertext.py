@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from notifier.auth.revocations import Revocation
+from notifier.auth.revocations import Revocation, UserRevocation
 from notifier.brokers.fleet import (
     Broadcast,
     Disconnect,
@@ -27,6 +27,8 @@ def encode(order: Order | Broadcast) -> dict[str, Any]:
             return {"do": "disconnect all", "of": [holder.kind, holder.name]}
         case Revocation(token_id, until):
             return {"do": "revoke", "token": token_id, "until": until}
+        case UserRevocation(user, before, until):
+            return {"do": "revoke user", "user": user, "before": before, "until": until}
         case ListConnections(holder, after, limit):
             of = None if holder is None else [holder.kind, holder.name]
             return {"do": "list connections", "of": of, "after": after, "limit": limit}
@@ -49,6 +51,8 @@ def decode_broadcast(told: dict[str, Any]) -> Broadcast | None:
             return DisconnectAll(Holder(kind, name))
         case {"do": "revoke", "token": token_id, "until": until}:
             return Revocation(token_id, until)
+        case {"do": "revoke user", "user": user, "before": before, "until": until}:
+            return UserRevocation(user, before, until)
         case {"do": "list connections", "of": of, "after": after, "limit": limit}:
             return ListConnections(of and Holder(*of), after, limit)
     return None

@@ -1,7 +1,8 @@
 """Tokens that were revoked on any node, known on all.
 
-They are in Redis until they end, beside a tag that changes with each. A node that finds another tag
-than it knows reads all of them anew: some dozens as a rule, 100,000 at most.
+They are in Redis until they end, by their ids or by their users, beside a tag that changes with
+each. A node that finds another tag than it knows reads all of them anew: some dozens as a rule,
+100,000 of either at most.
 """
 
 from __future__ import annotations
@@ -11,7 +12,12 @@ import contextlib
 import secrets
 from collections.abc import Callable, Sequence
 
-from notifier.auth.revocations import MAX_REVOCATIONS, Revocation
+from notifier.auth.revocations import (
+    MAX_REVOCATIONS,
+    AnyRevocation,
+    Revocation,
+    UserRevocation,
+)
 from notifier.brokers.redis.commands import Commands
 from notifier.brokers.redis.names import Names
 from notifier.brokers.redis.roundtrips import Call
@@ -36,8 +42,8 @@ class Revoking:
         commands: Commands,
         names: Names,
         *,
-        known: Callable[[], Sequence[Revocation]],
-        on_read: Callable[[Sequence[Revocation]], None],
+        known: Callable[[], Sequence[AnyRevocation]],
+        on_read: Callable[[Sequence[AnyRevocation]], None],
     ) -> None:
         self._commands = commands
         self._names = names
@@ -64,33 +70,53 @@ class Revoking:
             return
         found = await self._read()
         self._on_read(found)
-        kept = {(revocation.token_id, revocation.until) for revocation in found}
-        await self.keep([r for r in self._known() if (r.token_id, r.until) not in kept])
+        kept = set(found)
+        await self.keep([revocation for revocation in self._known() if revocation not in kept])
         # As it was before all that: what has changed since is found the next time.
         self._tag = tag
 
-    async def keep(self, revocations: Sequence[Revocation]) -> None:
+    async def keep(self, revocations: Sequence[AnyRevocation]) -> None:
         """Have them in Redis.
 
         :raises BrokerUnavailable:
         """
         tag = secrets.token_urlsafe(9)
-        for start in range(0, len(revocations), PAGE):
-            words: list[str | int] = [tag, MAX_REVOCATIONS]
-            for revocation in revocations[start : start + PAGE]:
-                words += [repr(revocation.until), revocation.token_id]
-            keys = (self._names.revoked, self._names.revoked_tag)
-            await self._commands.one(Call(REVOKE, keys, tuple(words)))
+        tokens = [(r.until, r.token_id) for r in revocations if isinstance(r, Revocation)]
+        await self._write(self._names.revoked, tokens, tag)
+        # Each is a member of its own; which moment of a user's is the latest, readers see.
+        users = [
+            (r.until, f"{r.before!r} {r.user}")
+            for r in revocations
+            if isinstance(r, UserRevocation)
+        ]
+        await self._write(self._names.revoked_users, users, tag)
 
-    async def _read(self) -> list[Revocation]:
+    async def _write(self, key: str, members: Sequence[tuple[float, str]], tag: str) -> None:
+        for start in range(0, len(members), PAGE):
+            words: list[str | int] = [tag, MAX_REVOCATIONS]
+            for until, member in members[start : start + PAGE]:
+                words += [repr(until), member]
+            await self._commands.one(Call(REVOKE, (key, self._names.revoked_tag), tuple(words)))
+
+    async def _read(self) -> list[AnyRevocation]:
+        found: list[AnyRevocation] = [
+            Revocation(token_id, until)
+            for token_id, until in (await self._members(self._names.revoked)).items()
+        ]
+        for member, until in (await self._members(self._names.revoked_users)).items():
+            before, _, user = member.partition(" ")
+            found.append(UserRevocation(user, float(before), until))
+        return found
+
+    async def _members(self, key: str) -> dict[str, float]:
         found: dict[str, float] = {}
         for start in range(0, MAX_REVOCATIONS, PAGE):
-            words = (self._names.revoked, start, start + PAGE - 1, "WITHSCORES")
+            words = (key, start, start + PAGE - 1, "WITHSCORES")
             answer = await self._commands.one(Call("ZRANGE", args=words))
             found |= {
-                token_id.decode(): float(until)
-                for token_id, until in zip(answer[::2], answer[1::2], strict=True)
+                member.decode(): float(until)
+                for member, until in zip(answer[::2], answer[1::2], strict=True)
             }
             if len(answer) < 2 * PAGE:
                 break
-        return [Revocation(token_id, until) for token_id, until in found.items()]
+        return found

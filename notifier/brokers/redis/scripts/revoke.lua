@@ -1,7 +1,7 @@
--- Keep revocations of tokens, each until its token ends.
+-- Keep revocations of tokens, or of users' tokens, each until they end.
 --
--- KEYS: the revoked tokens, a sorted set by when they end (seconds since 1970); its tag
--- ARGV: the tag from now on, how many are kept, then the end and the id of each
+-- KEYS: what is revoked, a sorted set by when that ends (seconds since 1970); the tag
+-- ARGV: the tag from now on, how many are kept, then the end and the name of each
 local now = tonumber(redis.call('TIME')[1])
 for n = 3, #ARGV, 2 do
   redis.call('ZADD', KEYS[1], 'GT', ARGV[n], ARGV[n + 1])
