@@ -75,6 +75,32 @@ def test_page_asks_who_is_there_and_goes_on_when_it_knows(
     assert "bearer" not in page.url and "eyJ" not in page.url
 
 
+def test_page_that_waits_for_a_key_keeps_what_is_typed_while_it_is_sent_away_and_comes_back(
+    tmp_path: Path, context: BrowserContext
+) -> None:
+    with Guarded(tmp_path, "--authenticate-timeout", "1") as guarded:
+        page = visit(context, f"{guarded.url}/?channel=alerts")
+        expect(page.locator("#access-form")).to_be_visible()
+        field = page.get_by_label("Key or token")
+        field.fill("half of a ke")
+        field.focus()
+        page.evaluate(
+            """() => {
+              window.seen = [];
+              const status = document.getElementById("status");
+              new MutationObserver(() => window.seen.push(status.dataset.state)).observe(
+                status, { attributes: true, attributeFilter: ["data-state"] });
+            }"""
+        )
+        page.wait_for_function("() => window.seen.includes('open')")  # it has gone and come back
+        expect(page.locator("#access-form")).to_be_visible()
+        expect(field).to_have_value("half of a ke")
+        expect(field).to_be_focused()
+        give(page, token("alerts"))
+        expect(page.locator(".chip[data-state=joined]")).to_have_count(1)
+        expect(page.locator("#access-form")).to_be_hidden()
+
+
 def test_page_does_not_ask_where_nobody_is_asked(context: BrowserContext, guarded: Guarded) -> None:
     page = visit(context, f"{guarded.url}/?channel=open:1")
     expect(page.locator(".chip[data-state=joined]")).to_have_count(1)
