@@ -32,7 +32,6 @@ from notifier.jsontext import parse_json
 from notifier.logs import escape
 
 _TIMEOUT = 5.0
-_LONGEST = 10 * 365 * 86400.0
 _MAX_KEY_BYTES = 64 * 1024
 
 
@@ -118,7 +117,7 @@ def make(
         claims: dict[str, Any] = {
             "sub": sub,
             "iat": now,
-            "exp": now + _lifetime(expires),
+            "exp": now + _lifetime(expires, settings.max_token_life),
             # So that it can be revoked.
             "jti": secrets.token_urlsafe(12),
         }
@@ -162,10 +161,13 @@ def _signing(settings: Settings, file: Path | None, kid: str | None) -> SigningK
         raise ValueError(f"{file}: {error}") from None
 
 
-def _lifetime(text: str) -> int:
+def _lifetime(text: str, longest: float) -> int:
     seconds = parse_duration(text)
-    if not 1 <= seconds <= _LONGEST:
-        raise ValueError("a token is good for a second at least, and for 10 years at most")
+    if not 1 <= seconds <= longest:
+        raise ValueError(
+            f"a token is good for a second at least, and for {longest / 86400:.6g} days at most "
+            "(setting max_token_life)"
+        )
     return int(seconds)
 
 

@@ -134,6 +134,7 @@ def test_no_command_shows_the_secret(notifier: Run) -> None:
         ([*MAKE, "--publish", "$x"], "leading $"),
         ([*MAKE, "--expires", "soon"], "not a duration"),
         ([*MAKE, "--expires", "0"], "a second at least"),
+        ([*MAKE, "--expires", "366d"], "for 365 days at most (setting max_token_life)"),
         ([*MAKE, "--info", "{"], "not JSON"),
         ([*MAKE, "--info", json.dumps("x" * 2000)], "info is longer"),
         ([*MAKE, "--key", "none.pem"], "none.pem: No such file"),

@@ -16,7 +16,7 @@ from notifier.auth.issuing import make_token, signing_secret
 from notifier.auth.keyfile import KeyFile
 from notifier.auth.keys import make_key
 from notifier.auth.reach import Reach
-from notifier.auth.revocations import Revocation
+from notifier.auth.revocations import AnyRevocation, Revocation, UserRevocation
 from notifier.auth.scopes import Scope
 from notifier.config import Settings
 from notifier.config.values import HoldsPassword, is_secret
@@ -330,14 +330,21 @@ async def test_users_come_page_by_page(server: Server) -> None:
     assert ([each["user"] for each in second["revocations"]], second["next"]) == (["ü"], None)
 
 
-async def test_who_was_on_the_way_in_when_it_was_revoked_is_out_too(alone: Site) -> None:
+@pytest.mark.parametrize(
+    "revocation",
+    [Revocation("lost", LATER), UserRevocation("42", before=time.time(), until=LATER)],
+    ids=["token", "user"],
+)
+async def test_who_was_on_the_way_in_when_it_was_revoked_is_out_too(
+    alone: Site, revocation: AnyRevocation
+) -> None:
     """Let in before, among the connections after: as if it had come in between."""
     node = alone.nodes[0].node
     async with alone.enter(token(jti="lost")) as out:
         await subscribed(out)
         (connection,) = node.connections.values()
         node.connections.remove(connection)
-        assert node.residents.revoke([Revocation("lost", LATER)]) == 0
+        assert node.residents.revoke([revocation]) == 0
         node.connections.add(connection)
         assert (await out.closed(answer=True))[0] == 4503
 
