@@ -14,6 +14,7 @@
  * @module notifier
  */
 
+import { firstUnread, TOO_FAST, waitFor } from "./notifier/again.js";
 import { Channel, Pattern } from "./notifier/channel.js";
 import { Connection } from "./notifier/connection.js";
 import {
@@ -517,9 +518,10 @@ export class Notifier extends EventTarget {
   async #show(connection, token) {
     try {
       const sent = new Promise((resolve, reject) => {
-        const ref = (this.#ref += 1);
-        connection.requests.set(ref, { connection, ref, facts: {}, resolve, reject });
-        this.#send(connection, { type: "authenticate", ref, token });
+        const message = { type: "authenticate", token };
+        const again = () => this.#command(connection, request);
+        const request = { message, again, facts: {}, resolve, reject };
+        this.#command(connection, request);
       });
       const { expires } = (await sent) ?? {};
       if (expiry(token) === null) this.#renewBefore(Date.parse(expires) || null);
@@ -752,9 +754,14 @@ export class Notifier extends EventTarget {
   }
 
   #refused(connection, message) {
-    const request = connection.requests.get(message.ref);
+    const isUnread = message.code === TOO_FAST && message.ref === undefined;
+    const request = isUnread
+      ? firstUnread([...connection.requests.values()])
+      : connection.requests.get(message.ref);
     const error = serverError(message, request?.facts);
-    connection.requests.delete(message.ref);
+    connection.requests.delete(request?.ref ?? message.ref);
+    if (isUnread && !request) return; // a ping, which has been answered with that
+    if (request && error.retryAfter !== null && this.#askAgain(connection, request, error)) return;
     if (request?.resolve) this.#fail(request, error);
     else if (request?.log) this.#joinRefused(connection, request.log, error);
     else if (!request) this.#emit("error", error);
@@ -767,13 +774,12 @@ export class Notifier extends EventTarget {
   }
 
   #join(connection, log) {
-    const ref = (this.#ref += 1);
     const place = log.asked ? (log.position ?? undefined) : log.since;
     const since = log.isPattern ? this.#resume(connection, log) : place;
     const presence = log.presence || undefined;
+    const message = { type: "subscribe", channel: log.name, since, presence };
     connection.unsettled.add(log);
-    connection.requests.set(ref, { log, facts: { channel: log.name } });
-    this.#send(connection, { type: "subscribe", ref, channel: log.name, since, presence });
+    this.#command(connection, { log, message, facts: { channel: log.name } });
   }
 
   /** Where a pattern goes on: the places of all the channels it has brought, as one token. When
@@ -805,15 +811,21 @@ export class Notifier extends EventTarget {
     }
     if (!error.temporary) connection.unsettled.delete(log);
     else {
-      const limit = Math.min(this.#options.maxDelay, FIRST_DELAY * 2 ** log.refusals++);
-      const timer = this.#after(limit * (0.5 + this.#platform.random() / 2), () => {
+      const timer = this.#after(this.#joinDelay(error, log.refusals++), () => {
         connection.rejoin.delete(timer);
         if (this.#channels.get(log.name) === log) this.#join(connection, log);
       });
       connection.rejoin.add(timer);
     }
-    this.#emit("error", error);
+    if (error.code !== TOO_FAST) this.#emit("error", error);
     this.#handOver();
+  }
+
+  #joinDelay({ retryAfter }, refusals) {
+    const { maxDelay } = this.#options;
+    const { random } = this.#platform;
+    if (retryAfter !== null) return waitFor(retryAfter, refusals, { random, maxDelay });
+    return Math.min(maxDelay, FIRST_DELAY * 2 ** refusals) * (0.5 + random() / 2);
   }
 
   #drop(log) {
@@ -830,12 +842,22 @@ export class Notifier extends EventTarget {
         connection.brought.delete(left);
       }
       connection.unsettled.delete(log);
-      const ref = (this.#ref += 1);
-      connection.requests.set(ref, { facts: { channel: log.name } }); // an error is no news
-      this.#send(connection, { type: "unsubscribe", ref, channel: log.name });
-      if (log.isPattern) this.#keep(connection, log);
+      this.#unjoin(connection, log);
     }
     this.#handOver();
+  }
+
+  #unjoin(connection, log, tries = 0) {
+    const message = { type: "unsubscribe", channel: log.name };
+    const again = () => {
+      this.#unjoin(connection, log, tries + 1);
+      // What was asked for in the meantime was there still.
+      const wanted = this.#channels.get(log.name);
+      if (wanted?.named) this.#join(connection, wanted);
+    };
+    // An error is no news.
+    this.#command(connection, { message, again, tries, facts: { channel: log.name } });
+    if (log.isPattern) this.#keep(connection, log);
   }
 
   /** With a pattern goes all that it brought, also what has got a listener of its own since. */
@@ -852,8 +874,10 @@ export class Notifier extends EventTarget {
         reject(new NotifierError(text, { ...facts, outcome: "unsent" }));
         return;
       }
-      const request = { message, facts, resolve, reject, connection: null };
-      request.timer = this.#after(this.#options.answerTimeout, () => {
+      const { answerTimeout } = this.#options;
+      const deadline = this.#platform.now() + answerTimeout;
+      const request = { message, facts, resolve, reject, deadline, connection: null };
+      request.timer = this.#after(answerTimeout, () => {
         const outcome = request.connection ? "unknown" : "unsent";
         const text = request.connection ? "the server did not answer" : "not connected";
         this.#fail(request, new NotifierError(text, { ...facts, outcome, temporary: true }));
@@ -867,16 +891,51 @@ export class Notifier extends EventTarget {
     const connection = this.#current;
     if (!connection?.open) return;
     for (const request of this.#queue) {
+      if (request.isWaiting) continue;
       this.#queue.delete(request);
-      request.ref = this.#ref += 1;
-      request.connection = connection;
-      connection.requests.set(request.ref, request);
-      this.#send(connection, { ...request.message, ref: request.ref });
+      this.#command(connection, request);
     }
   }
 
+  /** Sends what is answered under its ref. */
+  #command(connection, request) {
+    request.ref = this.#ref += 1;
+    request.connection = connection;
+    connection.requests.set(request.ref, request);
+    this.#send(connection, { ...request.message, ref: request.ref });
+  }
+
+  /** Asks again once the server may be asked; whether there is time for that. */
+  #askAgain(connection, request, { retryAfter }) {
+    if (request.log) return false; // has its own way
+    const { maxDelay } = this.#options;
+    const { now, random } = this.#platform;
+    request.tries ??= 0;
+    const delay = waitFor(retryAfter, request.tries, { random, maxDelay });
+    request.tries += 1;
+    if (request.again) {
+      // Is about this connection, and ends with it.
+      const timer = this.#after(delay, () => {
+        connection.rejoin.delete(timer);
+        request.again();
+      });
+      connection.rejoin.add(timer);
+      return true;
+    }
+    if (now() + delay >= request.deadline) return false;
+    request.connection = null;
+    request.isWaiting = true;
+    this.#queue.add(request);
+    request.retry = this.#after(delay, () => {
+      request.isWaiting = false;
+      this.#flush();
+    });
+    this.#leave(connection);
+    return true;
+  }
+
   #settle(request) {
-    this.#platform.clearTimeout(request.timer);
+    for (const timer of [request.timer, request.retry]) this.#platform.clearTimeout(timer);
     this.#queue.delete(request);
     request.connection?.requests.delete(request.ref);
     this.#leave(request.connection);

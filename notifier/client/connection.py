@@ -7,6 +7,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from tornado.websocket import (
@@ -16,6 +17,7 @@ from tornado.websocket import (
     websocket_connect,
 )
 
+from notifier.client.backoff import Backoff
 from notifier.client.credential import Credential, renew_in
 from notifier.client.failures import (
     UNREADABLE,
@@ -24,10 +26,12 @@ from notifier.client.failures import (
     Dismissed,
     Unreachable,
     dismisses,
+    is_temporary,
     refusal,
+    retry_after,
 )
 from notifier.client.requests import Requests, translated
-from notifier.errors import ExpiredCredential
+from notifier.errors import CommandsTooFast, ExpiredCredential, NotifierError
 
 log = logging.getLogger("notifier.client")
 
@@ -35,6 +39,8 @@ _PATIENCE = 1.5  # how many of the server's ping intervals may pass without a wo
 _ANSWER_TIMEOUT = 10.0
 _FAREWELL = 1.0
 _LONGEST = 366 * 86400.0
+_FIRST_WAIT = 0.1  # added by chance to what the server said, and doubled each time
+_SHOWN_AGAIN = 8  # times that a fresh token is shown
 _GRAIN = 0.05  # clocks round
 _MAX_HELD_BYTES = 1024 * 1024
 # The server bounds messages; this bounds what a server that doesn't can make us hold.
@@ -54,6 +60,7 @@ class Connection:
     ) -> None:
         self._socket = socket
         self._timeout = min(requests.timeout, _ANSWER_TIMEOUT)
+        self._longest_wait = requests.max_delay
         self._credential = requests.credential
         self._token = token
         self._stream = socket.stream
@@ -61,6 +68,8 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._watching: asyncio.Task[None] | None = None
         self._renewing: asyncio.Task[None] | None = None
+        self._showing: asyncio.Task[None] | None = None
+        self._refusals = Backoff(_FIRST_WAIT, requests.max_delay)
         self._silent = False
         self._ended = False
         self._held: deque[tuple[dict[str, Any], int]] = deque()
@@ -96,23 +105,41 @@ class Connection:
 
         What comes in the meantime is held for :meth:`receive`, ``subscribed`` before the rest:
         so it is known where each channel begins before anything of one is handled. If it becomes
-        much, the other answers are not waited for.
+        much, the other answers are not waited for. Commands that came too fast are sent again when
+        the server says that they may be.
 
         :raises NotifierError: one of them was refused.
         """
-        for command in commands:
+        asked = {command["ref"]: command for command in commands}
+        for command in asked.values():
             await self.send(command)
         rest: list[tuple[dict[str, Any], int]] = []
         size = 0
+        unread: list[Mapping[str, Any]] = []
+        wait, backoff = 0.0, Backoff(_FIRST_WAIT, self._longest_wait)
         while size < _MAX_HELD_BYTES:
             message, length = await self._next()
             size += length
+            ref = message.get("ref")
             if message["type"] == "error":
-                raise refusal(message)
-            first = message["type"] in ("welcome", "subscribed")
-            (self._held if first else rest).append((message, length))
-            if message["type"] == "reply" and message.get("ref") == until:
-                break
+                problem = refusal(message)
+                if not isinstance(problem, CommandsTooFast) or not _is_one_of(ref, asked):
+                    raise problem
+                unread.append(asked[ref])
+                wait = max(wait, retry_after(problem))
+            elif ref != until or not unread:
+                first = message["type"] in ("welcome", "subscribed")
+                (self._held if first else rest).append((message, length))
+            # Its answer is the last, of those that were sent with it.
+            if ref == until and message["type"] in ("reply", "error"):
+                if not unread:
+                    break
+                await asyncio.sleep(backoff.next(wait))
+                for command in [*(one for one in unread if one["ref"] != until), asked[until]]:
+                    await self.send(command)
+                unread.clear()
+        for command in unread:
+            await self.send(command)
         self._held += rest
 
     async def receive(self) -> tuple[dict[str, Any], int]:
@@ -130,6 +157,22 @@ class Connection:
             # A fresh token that is refused is no end: the one before is good for a while.
             if message.get("ref") != _RENEWAL:
                 return message, size
+            if message["type"] == "error":
+                self._not_shown(refusal(message))
+            else:
+                self._refusals.reset()
+
+    def _not_shown(self, problem: NotifierError) -> None:
+        """The server did not take the fresh token: it is shown again, if that may help."""
+        if is_temporary(problem) and self._refusals.tries < _SHOWN_AGAIN:
+            wait = self._refusals.next(retry_after(problem))
+            self._showing = asyncio.create_task(self._show(after=wait))
+
+    async def _show(self, *, after: float = 0.0) -> None:
+        """Show the newest token."""
+        await asyncio.sleep(after)
+        with suppress(ClientError, ExpiredCredential):  # whoever receives hears of it
+            await self.send({"type": "authenticate", "token": self._token, "ref": _RENEWAL})
 
     async def _read(self) -> tuple[dict[str, Any], int]:
         self._waiting_since = self._loop.time()
@@ -164,7 +207,7 @@ class Connection:
 
     async def close(self) -> None:
         """Say farewell and be gone, whatever the server does."""
-        for task in (self._watching, self._renewing):
+        for task in (self._watching, self._renewing, self._showing):
             if task is not None:
                 task.cancel()
         self._socket.close(1000)
@@ -201,10 +244,7 @@ class Connection:
                 # what keeps the next one from being made is told.
                 log.warning("no fresh token: %s", error)
                 continue
-            try:
-                await self.send({"type": "authenticate", "token": self._token, "ref": _RENEWAL})
-            except (ClientError, ExpiredCredential):
-                return  # whoever receives hears of it
+            await self._show()
 
     async def _watch(self, limit: float) -> None:
         """End a connection on which the server has fallen silent."""
@@ -227,6 +267,10 @@ class Connection:
     def _silence(self) -> float:
         since = self._waiting_since
         return 0.0 if since is None else self._loop.time() - since
+
+
+def _is_one_of(ref: object, asked: Mapping[Any, object]) -> bool:
+    return isinstance(ref, str | int) and ref in asked
 
 
 def seconds(milliseconds: float) -> float:

@@ -112,10 +112,14 @@ def refusal(error: Mapping[str, Any]) -> NotifierError:
 
 def retry_after(problem: Exception) -> float:
     """Seconds that the server asks us to stay away; what is no such number is none."""
-    told = problem.facts.get("retry_after") if isinstance(problem, NotifierError) else None
-    # A comparison that NaN fails as well.
-    if isinstance(told, int | float) and 0 < told < float("inf"):
-        return min(told, 2.0**31)
+    if not isinstance(problem, NotifierError):
+        return 0.0
+    # The header says the same in whole seconds.
+    for fact, unit in (("retry_after_ms", 1000.0), ("retry_after", 1.0)):
+        told = problem.facts.get(fact)
+        # A comparison that NaN fails as well.
+        if isinstance(told, int | float) and 0 < told < float("inf"):
+            return min(told, 2.0**31) / unit
     return 0.0
 
 

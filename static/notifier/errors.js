@@ -17,6 +17,8 @@ export class NotifierError extends Error {
     this.outcome = facts.outcome ?? "refused";
     /** Whether the same request may succeed later. @type {boolean} */
     this.temporary = facts.temporary ?? false;
+    /** Milliseconds after which it may, where the server said. @type {number|null} */
+    this.retryAfter = facts.retryAfter ?? null;
     /** @type {string|null} */
     this.field = facts.field ?? null;
     /** @type {string|null} */
@@ -31,10 +33,12 @@ export class NotifierError extends Error {
 /** What the server said went wrong, whatever its message holds. */
 export function serverError(message, facts) {
   const text = (value) => (typeof value === "string" ? value : null);
+  const { retry_after_ms: wait, temporary } = message;
   return new NotifierError(text(message.message) ?? "the server refused", {
     ...facts,
     code: Number.isSafeInteger(message.code) ? message.code : 0,
-    temporary: message.temporary === true,
+    temporary: temporary === true,
+    retryAfter: temporary === true && Number.isFinite(wait) && wait >= 0 ? wait : null,
     field: text(message.field),
     docs: text(message.docs),
   });

@@ -152,6 +152,37 @@ async def test_tokens_are_renewed_on_the_connection_there_is(guarded: Guarded) -
     assert [change.state for change in changes] == ["open"]
 
 
+async def test_a_fresh_token_that_came_too_fast_is_shown_again(tmp_path: Path) -> None:
+    file = KeyFile(tmp_path / "keys.toml")
+    key, text = make_key(
+        "app", scopes=set(Scope), channels=Reach.of(["alerts"]), created=time.time()
+    )
+    file.add(key)
+    asked = 0
+    limits = {"max_commands_per_second": 1, "keys_file": str(file.path), "token_secret": SECRET}
+
+    async with serving(**limits) as server:
+
+        async def fresh() -> str:
+            nonlocal asked
+            asked += 1
+            for connection in server.node.connections.values():
+                # As if much had been sent over it: there is room again in half a second.
+                connection._full_at = server.node.clock() + 1.5  # type: ignore[attr-defined]
+            return token(3 if asked == 1 else 60)
+
+        url = f"http://127.0.0.1:{server.port}"
+        async with (
+            notifier.client.connect(url, token=fresh) as client,
+            notifier.client.connect(url, token=text) as publisher,
+        ):
+            begun = time.monotonic()
+            _, changes = await follow(client, publisher, lambda: time.monotonic() > begun + 4)
+        assert server.node.counts.errors[42905] == 1
+    assert [change.state for change in changes] == ["open"]
+    assert asked == 2
+
+
 async def test_one_that_ends_all_the_same_gives_way_to_a_fresh_one_at_once(
     guarded: Guarded,
 ) -> None:

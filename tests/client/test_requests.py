@@ -17,7 +17,7 @@ from notifier.client import (
     NotifierError,
     Unreachable,
 )
-from notifier.client.failures import refusal
+from notifier.client.failures import refusal, retry_after
 from notifier.errors import (
     BadChannel,
     BadField,
@@ -66,6 +66,27 @@ async def test_retries_are_bounded(client: Client, proxy: FaultProxy) -> None:
     with pytest.raises(Unreachable, match="cannot reach"):
         await client.publish("alerts", "m")
     assert proxy.accepted == 5
+
+
+async def test_who_publishes_too_fast_waits_as_long_as_the_server_says() -> None:
+    async with (
+        serving(max_publishes_per_second=10) as server,
+        notifier.client.connect(f"http://127.0.0.1:{server.port}") as client,
+    ):
+        texts = [str(number) for number in range(26)]
+        receipts = await asyncio.gather(*(client.publish("alerts", text) for text in texts))
+        assert server.node.counts.errors[42906] > 0
+        assert not any(receipt.repeated for receipt in receipts)
+        assert sorted(await stored(server)) == sorted(texts)
+
+
+def test_the_wait_is_what_the_error_tells_in_milliseconds() -> None:
+    """The header has it in whole seconds."""
+    told = {"code": 42906, "retry_after": 1.0}
+    assert retry_after(refusal({**told, "retry_after_ms": 40})) == 0.04
+    for nonsense in ("soon", -5, float("inf"), float("nan"), None, []):
+        assert retry_after(refusal({**told, "retry_after_ms": nonsense})) == 1.0
+    assert retry_after(refusal({"code": 42906, "retry_after_ms": 10**400})) < 2**31
 
 
 async def test_silence_is_no_answer(proxy: FaultProxy) -> None:

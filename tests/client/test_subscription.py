@@ -485,6 +485,24 @@ async def another_server(handler: type[tornado.web.RequestHandler]) -> AsyncIter
         await server.close_all_connections()
 
 
+async def test_many_channels_are_followed_where_commands_are_limited() -> None:
+    """The server has not looked at some of what is asked of it; that is asked again."""
+    names = [f"c{number}" for number in range(100)]
+    changes: list[Change] = []
+    async with (
+        serving(max_commands_per_second=20, max_subscriptions=200) as server,
+        notifier.client.connect(f"http://127.0.0.1:{server.port}") as client,
+        iterating(client.subscribe(*names, on_change=changes.append)) as heard,
+    ):
+        await opened(changes)
+        assert server.node.counts.errors[42905] > 0
+        lines = [{"channel": name, "message": "m"} for name in names]
+        assert (await client.publish_many(lines)).stored == len(names)
+        await until(lambda: len(heard) == len(names))
+    assert sorted(item.channel for item in heard) == sorted(names)
+    assert [change.state for change in changes] == ["open"]
+
+
 async def test_dismissal_is_raised_with_its_code() -> None:
     class Dismissing(tornado.websocket.WebSocketHandler):
         def open(self) -> None:

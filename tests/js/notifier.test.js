@@ -708,6 +708,168 @@ test("a subscription the server ends is an error, and is asked for on the next c
   assert.equal(comeBack(world).accept().got("subscribe").length, 1);
 });
 
+// --- asked too fast -------------------------------------------------------------------------------
+
+/** What the server says of a command that came too fast. */
+function tooFast(ref, wait, code = 42906) {
+  return { type: "error", ref, code, message: "too fast", temporary: true, retry_after_ms: wait };
+}
+
+test("publish waits as long as the server says, and by chance up to as long again", async () => {
+  const { world, notifier } = await live();
+  const promise = notifier.publish("alerts", { message: "x", id: "mine" });
+  const [first] = world.socket.got("publish");
+  world.random = 0.5;
+  world.socket.tell(tooFast(first.ref, 400));
+  world.clock.advance(599);
+  assert.equal(world.socket.got("publish").length, 1);
+  world.clock.advance(1);
+  const [, second] = world.socket.got("publish");
+  assert.deepEqual([second.id, second.message], ["mine", "x"]);
+  assert.notEqual(second.ref, first.ref);
+  world.socket.tell({ type: "reply", ref: second.ref, result: { position: "k:1" } });
+  assert.deepEqual(await promise, { position: "k:1" });
+  assert.equal(world.seen("error").length, 0);
+  assert.equal(world.clock.pending, 2); // the watch and the stable timer: none is left behind
+});
+
+test("each refusal makes the wait longer by chance, and it is never longer than maxDelay", async () => {
+  const { world, notifier } = await live({ options: { maxDelay: 1_000 } });
+  notifier.publish("alerts", "x").catch(() => {});
+  world.random = 1;
+  for (const wait of [200, 300, 500, 900, 1_100, 1_100]) {
+    const asked = world.socket.got("publish");
+    world.socket.tell(tooFast(asked.at(-1).ref, 100));
+    world.clock.advance(wait - 1);
+    assert.equal(world.socket.got("publish").length, asked.length);
+    world.clock.advance(1);
+    assert.equal(world.socket.got("publish").length, asked.length + 1);
+  }
+});
+
+test("publish rejects with the refusal where the wait is longer than answerTimeout", async () => {
+  const { world, notifier } = await live();
+  const promise = notifier.publish("alerts", { message: "x", id: "mine" });
+  world.clock.advance(3_000);
+  world.random = 0;
+  world.socket.tell(tooFast(world.socket.got("publish")[0].ref, 7_000));
+  await assert.rejects(promise, (error) => {
+    const { code, outcome, temporary, retryAfter, notification } = error;
+    assert.deepEqual([code, outcome, temporary], [42906, "refused", true]);
+    assert.deepEqual([retryAfter, notification.id], [7_000, "mine"]);
+    return true;
+  });
+  assert.equal(world.clock.pending, 2);
+});
+
+test("one that is refused again and again is given up when its time is over", async () => {
+  const { world, notifier } = await live();
+  let failed = null;
+  notifier.publish("alerts", "x").catch((error) => (failed = error));
+  world.random = 0;
+  while (failed === null) {
+    world.socket.tell(tooFast(world.socket.got("publish").at(-1).ref, 500));
+    await settled();
+    world.clock.advance(500);
+  }
+  assert.deepEqual([failed.code, failed.outcome], [42906, "refused"]);
+  assert.equal(world.socket.got("publish").length, 20); // ten seconds' worth
+});
+
+test("what waits is asked on the next connection where this one goes", async () => {
+  const { world, notifier } = await live();
+  const promise = notifier.publish("alerts", "x");
+  world.socket.tell(tooFast(world.socket.got("publish")[0].ref, 2_000));
+  const second = comeBack(world).accept();
+  assert.equal(second.got("publish").length, 0); // not before its time
+  world.clock.advance(4_000);
+  const [{ ref }] = second.got("publish");
+  second.tell({ type: "reply", ref, result: {} });
+  assert.deepEqual(await promise, {});
+});
+
+test("what waits is rejected as unsent when the client is closed", async () => {
+  const { world, notifier } = await live();
+  const promise = notifier.publish("alerts", "x");
+  world.socket.tell(tooFast(world.socket.got("publish")[0].ref, 2_000));
+  notifier.close();
+  await assert.rejects(promise, { outcome: "unsent" });
+  assert.equal(world.clock.pending, 0);
+});
+
+for (const command of ["history", "presence"]) {
+  test(`${command} waits likewise`, async () => {
+    const { world, notifier } = await live();
+    const promise = notifier[command]("alerts");
+    world.socket.tell(tooFast(world.socket.got(command)[0].ref, 50, 42905));
+    world.clock.advance(150);
+    world.socket.tell({ type: "reply", ref: world.socket.got(command)[1].ref, result: { a: 1 } });
+    assert.deepEqual(await promise, { a: 1 });
+  });
+}
+
+test("a subscription that came too fast is asked for again, and is no error", async () => {
+  const { world } = await live();
+  const second = comeBack(world).accept();
+  second.tell(tooFast(second.got("subscribe")[0].ref, 50, 42905));
+  world.clock.advance(150);
+  assert.equal(second.got("subscribe").length, 2);
+  second.confirm("alerts", "k:0").notify("alerts", "k:1");
+  assert.deepEqual(world.positions, ["k:1"]);
+  assert.equal(world.seen("error").length, 0);
+});
+
+test("a channel is left although that came too fast", async () => {
+  const { world, subscription } = await live();
+  subscription.unsubscribe();
+  world.socket.tell(tooFast(world.socket.got("unsubscribe")[0].ref, 50, 42905));
+  world.clock.advance(150);
+  assert.equal(world.socket.got("unsubscribe").length, 2);
+  assert.equal(world.socket.got("subscribe").length, 1);
+});
+
+test("a channel that is wanted again before it could be left is joined anew", async () => {
+  const { world, notifier, subscription } = await live();
+  subscription.unsubscribe();
+  world.socket.tell(tooFast(world.socket.got("unsubscribe")[0].ref, 50, 42905));
+  notifier.subscribe("alerts", world.listen(notifier), { since: "all" });
+  const { ref } = world.socket.got("subscribe")[1];
+  world.socket.tell({ type: "error", ref, code: 40902, message: "already" });
+  world.clock.advance(150);
+  const types = world.socket.sent.slice(-2).map(({ type }) => type);
+  assert.deepEqual(types, ["unsubscribe", "subscribe"]);
+  world.socket.confirm("alerts", "k:0").notify("alerts", "k:1");
+  assert.deepEqual(world.positions, ["k:1"]);
+});
+
+test("a command too long to be read for its ref is the one that was refused without one", async () => {
+  const { world, notifier } = await live();
+  const short = notifier.publish("alerts", "x");
+  const long = notifier.publish("alerts", { message: "x".repeat(5_000), id: "long" });
+  const { ref, ...refusal } = tooFast(0, 50, 42905);
+  world.socket.tell(refusal);
+  world.clock.advance(150);
+  const asked = world.socket.got("publish");
+  assert.deepEqual([asked.length, asked[2].id], [3, "long"]);
+  for (const one of [asked[0], asked[2]]) {
+    world.socket.tell({ type: "reply", ref: one.ref, result: { id: one.id } });
+  }
+  assert.equal((await long).id, "long");
+  await short;
+  assert.equal(world.seen("error").length, 0);
+});
+
+test("a ping that came too fast was heard, which is what it was for", async () => {
+  const { world } = await live();
+  world.clock.advance(25_000);
+  assert.equal(world.socket.got("ping").length, 1);
+  const { ref, ...refusal } = tooFast(0, 50, 42905);
+  world.socket.tell(refusal);
+  world.clock.advance(10_000);
+  assert.equal(world.socket.closedWith, null);
+  assert.equal(world.seen("error").length, 0);
+});
+
 // --- what no server should send -------------------------------------------------------------------
 
 test("frames that are no messages are skipped, and said to be", async () => {
