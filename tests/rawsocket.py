@@ -30,6 +30,8 @@ from tests.handlers.serving import CERTIFICATE, UNHURRIED, RawSocket, open_strea
 
 # Far above what anything here takes on a slow machine: who waits longer waits for nothing.
 PATIENCE = 60.0
+# What a service speaks that is not told.
+TLS = False
 
 
 async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
@@ -64,12 +66,13 @@ class Service:
 
 @asynccontextmanager
 async def serving(
-    *, send_buffer: int | None = None, tls: bool = False, **settings: Any
+    *, send_buffer: int | None = None, tls: bool | None = None, **settings: Any
 ) -> AsyncIterator[Service]:
     """Serve on a free port; ``send_buffer`` is the kernel's for each accepted socket.
 
     WebSockets that offer to are compressed. Clients may send as fast as they can.
     """
+    tls = TLS if tls is None else tls
     chosen = Settings(**{"deflate": True, **UNHURRIED, "max_commands_per_second": 0, **settings})
     namespaces = chosen.channel_namespaces()
     broker = RecordingBroker(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +30,7 @@ from tests.frames import (
     client_frame,
     deflated_frame,
 )
-from tests.handlers.serving import HANDSHAKE, PATIENCE, Answer, Wire, head, open_stream
+from tests.handlers.serving import CERTIFICATE, HANDSHAKE, PATIENCE, Answer, Wire, head, open_stream
 from tests.transports.bodies import Bare, Chunks, EventParser, LineParser
 
 Message = dict[str, Any]
@@ -82,10 +83,12 @@ class Asked:
 class Client(ABC):
     """One connection.
 
+    :cvar trust: whose certificates, where it speaks TLS.
     :ivar server_time: seconds since 1970 that the server last told.
     """
 
     method = "GET"
+    trust: ClassVar[ssl.SSLContext | None] = None
 
     def __init__(self, wire: Wire, asked: Asked) -> None:
         self._wire = wire
@@ -100,7 +103,8 @@ class Client(ABC):
         """:raises Refused:
         :raises Ended: before the server has answered.
         """
-        client = cls(Wire(*await open_stream(port, receive_buffer=receive_buffer)), asked)
+        streams = await open_stream(port, receive_buffer=receive_buffer, tls=cls.trust)
+        client = cls(Wire(*streams), asked)
         try:
             async with asyncio.timeout(PATIENCE):
                 await client._open()
@@ -485,4 +489,20 @@ class DeflatedRaw(Deflated, Raw):
 
 
 class DeflatedRawWithoutEcho(Deflated, RawWithoutEcho):
+    pass
+
+
+class OverTLS(Client):
+    trust = ssl.create_default_context(cafile=CERTIFICATE)
+
+
+class NativeOverTLS(OverTLS, Native):
+    pass
+
+
+class EventsOverTLS(OverTLS, Events):
+    pass
+
+
+class RawOverTLS(OverTLS, Raw):
     pass

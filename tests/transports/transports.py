@@ -17,12 +17,16 @@ from tests.transports.clients import (
     DeflatedRawWithoutEcho,
     Events,
     EventsOverHTTP10,
+    EventsOverTLS,
     Lines,
     LinesOverHTTP10,
     Native,
+    NativeOverTLS,
+    OverTLS,
     Poll,
     PollOverHTTP10,
     Raw,
+    RawOverTLS,
     RawWithoutEcho,
     Stream,
 )
@@ -85,6 +89,11 @@ class Transport:
         return self.names == ONE
 
     @property
+    def tls(self) -> bool:
+        """Whether it is encrypted."""
+        return issubclass(self.client, OverTLS)
+
+    @property
     def streams(self) -> bool:
         """Whether it is an HTTP response, not a WebSocket."""
         return issubclass(self.client, Stream)
@@ -121,6 +130,10 @@ TABLE = (
     Row("raw-echo=0",     RawWithoutEcho,   ONE,     Nothing,      HTTP, HTTP,  CLOSE,  CLOSE),
     Row("raw-deflate",    DeflatedRaw,      ONE,     Nothing,      HTTP, HTTP,  CLOSE,  CLOSE),
     Row("raw-deflate-e0", DeflatedRawWithoutEcho, ONE, Nothing,    HTTP, HTTP,  CLOSE,  CLOSE),
+    # A cut in the middle of a handshake is no matter of ours, so these don't come back.
+    Row("ws-tls",         NativeOverTLS,    PATTERN, Nothing,      HTTP, HTTP,  MSG,    MSG),
+    Row("events-tls",     EventsOverTLS,    SEVERAL, Nothing,      HTTP, EVENT, MSG,    MSG),
+    Row("raw-tls",        RawOverTLS,       PATTERN, Nothing,      HTTP, HTTP,  CLOSE,  CLOSE),
 )
 # fmt: on
 
