@@ -40,6 +40,9 @@ class Service:
 
     def wait_for_subscriber(self, channel: str) -> None:
         wait_until(lambda: self.subscribers(channel) > 0)
+        # It is counted some turns of the server's loop before it is live: one more request takes as
+        # many.
+        self.subscribers(channel)
 
     def _ask(self, path: str, body: object) -> Any:
         data = None if body is None else json.dumps(body).encode()
