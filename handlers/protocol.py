@@ -232,6 +232,9 @@ class Protocol(WebSocketProtocol13):
     ) -> Awaitable[None] | None:
         if self.client_terminated or not self._check_masked():
             return None
+        if self.server_terminated and opcode in (Opcode.TEXT, Opcode.BINARY):
+            # Who was told that it has ended may go on sending for as long as it has to answer that.
+            return None
         limit = self.params.max_message_size - self._slack
         if self._compressed and opcode in (Opcode.TEXT, Opcode.BINARY):
             try:

@@ -54,8 +54,6 @@ class RawSocket(Socket):
     _wanted: Wanted
     _name: str
     _without_echo: WithoutEcho | None = None
-    # It was refused something, or all from now on, which it was told with a Close.
-    _refused = False
 
     async def get(self, channel: str, **kwargs: Any) -> None:
         check_names(self.request.query_arguments, self.describes["GET"].query)
@@ -96,21 +94,15 @@ class RawSocket(Socket):
         self.close(GAP, f"gap: what came before {gap.before} is lost")
 
     async def on_message(self, message: str | bytes) -> None:
-        if self._refused:
-            return  # published, it would come after a hole, or by somebody who may no more
         try:
             if wait := self.too_soon():
                 raise self.too_fast(wait)
             await self._publish(message)
         except NotifierError as refusal:
-            self._refused = True
+            # What it has sent behind that is dropped: published, it would come after a hole.
             self.node.counts.intakes["raw"].refuse(refusal)
             self.close(refusal.close_code, refusal.message)
         await self.sink.drained()
-
-    def end(self, refusal: NotifierError) -> None:
-        self._refused = True  # what comes until it has said Close is not taken
-        super().end(refusal)
 
     async def _publish(self, message: str | bytes) -> None:
         if is_pattern(self._name):

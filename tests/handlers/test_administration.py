@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from notifier.config.values import HoldsPassword, is_secret
 from notifier.instants import parse_instant
 from notifier.server import Server
 from tests.auth.signing import SECRET
+from tests.frames import BINARY, CLOSE, TEXT, client_frame
 from tests.handlers.serving import (
     Answer,
     RawSocket,
@@ -256,6 +257,31 @@ async def test_a_revoked_token_is_out_on_all_nodes(pair: Site) -> None:
     for node in (0, 1):
         listed = (await pair.ask("GET", "/revocations", node=node)).json["revocations"]
         assert [each["token_id"] for each in listed] == ["lost"]
+
+
+@pytest.mark.parametrize("how", ["revoked", "ended by an admin", "over"])
+async def test_who_was_ended_on_raw_publishes_no_more(alone: Site, how: str) -> None:
+    """It may take its time to answer our Close."""
+    port = alone.nodes[0].port
+    bearer = {"Authorization": f"Bearer {token(jti='lost', publish=True)}"}
+    async with raw_socket(port, "/raw/a", bearer) as out:
+        await out.send(client_frame(b"before"))
+        assert await out.frame() == (TEXT, b"before")
+        node = alone.nodes[0].node
+        (connection,) = node.connections.values()
+        if how == "revoked":
+            await alone.ask("POST", "/revocations", {"token_id": "lost", "until": LATER})
+        elif how == "over":
+            node.connections.renew(connection, replace(connection.identity, expires_at=1.0))
+        else:
+            await alone.ask("DELETE", f"/connections/{connection.id}")
+        opcode, reason = await out.frame()
+        assert opcode == CLOSE
+        await out.send(client_frame(b"after") + client_frame(b"after", BINARY))
+        await out.send(client_frame(reason[:2], CLOSE))
+        await out.ended()
+    page = await alone.ask("GET", "/channels/a/history", key=token())
+    assert [each.get("message") for each in page.json["publications"]] == ["before"]
 
 
 def of_42(issued_at: float | None) -> str:
