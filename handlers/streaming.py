@@ -131,12 +131,14 @@ class Streaming(Handler):
             outflow.close()
 
     async def _follow_all(self, following: Following, wanted: Wanted, outflow: Outflow) -> bool:
-        for name in wanted.names:
-            try:
+        try:
+            # Who reads no answers may have been long on the way in, where nobody who revokes looks.
+            self.node.authenticator.check_still(self.identity)
+            for name in wanted.names:
                 await following.follow(name, wanted.start_of, presence=wanted.presence)
-            except NotifierError as refusal:
-                self.refuse_in_band(outflow, refusal)
-                return False
+        except NotifierError as refusal:
+            self.refuse_in_band(outflow, refusal)
+            return False
         return True
 
     def refuse_in_band(self, outflow: Outflow, refusal: NotifierError) -> None:

@@ -415,7 +415,6 @@ class Node:
     def sweep(self) -> bool:
         """Housekeeping; True when keep-alive wants another turn at once."""
         self.broker.sweep()
-        self.residents.sweep()
         if self.publish_rate is not None:
             self.publish_rate.sweep()
         now = self.now_ms() / 1000

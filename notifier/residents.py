@@ -32,6 +32,9 @@ ENDED = "Who runs this server has ended the connection."
 class Residents:
     """Tells who they are, and ends them.
 
+    Who is on the way in when a key or token is revoked is not among them: it is looked at again
+    when it is, unless nothing was awaited since it was last.
+
     :param node: this node's id.
     :param now: seconds since 1970.
     """
@@ -50,12 +53,6 @@ class Residents:
         self._subscriptions = subscriptions
         self._authenticator = authenticator
         self._now = now
-        # What to look for once more, since somebody may have been let in and not yet be among the
-        # connections: tokens by their ids, or by their users; or all that came with a key or a
-        # token.
-        self._late_tokens: set[str] = set()
-        self._late_users: set[str] = set()
-        self._late_kinds: set[str] = set()
 
     def carry_out(self, order: Order) -> bool:
         """Do it, if the connection is here; whether it was."""
@@ -120,24 +117,12 @@ class Residents:
                     tokens.add(token_id)
                 case UserRevocation(user):
                     users.add(user)
-        self._late_tokens |= tokens
-        self._late_users |= users
         return self._end_tokens(tokens, users)
 
     def recheck(self, kind: str) -> int:
         """API keys, or the keys of tokens, were replaced: end the connections of those that count
         no more; how many."""
-        self._late_kinds.add(kind)
         return self._end_revoked(kind)
-
-    def sweep(self) -> None:
-        """Look once more, for who was on the way in."""
-        while self._late_kinds:
-            self._end_revoked(self._late_kinds.pop())
-        if self._late_tokens or self._late_users:
-            tokens, self._late_tokens = self._late_tokens, set()
-            users, self._late_users = self._late_users, set()
-            self._end_tokens(tokens, users)
 
     def _end_tokens(self, ids: Container[str | None], users: Container[str]) -> int:
         return self._end_revoked("token", lambda of: of.credential_id in ids or of.name in users)

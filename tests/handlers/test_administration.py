@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -16,7 +17,6 @@ from notifier.auth.issuing import make_token, signing_secret
 from notifier.auth.keyfile import KeyFile
 from notifier.auth.keys import make_key
 from notifier.auth.reach import Reach
-from notifier.auth.revocations import AnyRevocation, Revocation, UserRevocation
 from notifier.auth.scopes import Scope
 from notifier.config import Settings
 from notifier.config.values import HoldsPassword, is_secret
@@ -27,7 +27,9 @@ from tests.frames import BINARY, CLOSE, TEXT, client_frame
 from tests.handlers.serving import (
     Answer,
     RawSocket,
+    Wire,
     head,
+    open_stream,
     raw_socket,
     request,
     serving,
@@ -356,23 +358,49 @@ async def test_users_come_page_by_page(server: Server) -> None:
     assert ([each["user"] for each in second["revocations"]], second["next"]) == (["ü"], None)
 
 
-@pytest.mark.parametrize(
-    "revocation",
-    [Revocation("lost", LATER), UserRevocation("42", before=time.time(), until=LATER)],
-    ids=["token", "user"],
-)
+async def choked(port: int, server: Server) -> tuple[Wire, asyncio.StreamWriter]:
+    """A connection whose socket is full at the server's end: whatever is answered has to wait."""
+    reader, writer = await open_stream(port, receive_buffer=2048)
+    await until(lambda: len(server._http._connections) == 1)
+    (connection,) = server._http._connections
+    full = 0
+    while full < 3:
+        try:
+            connection.stream.socket.send(b"." * 65536)
+            full = 0
+        except BlockingIOError:
+            full += 1
+        await asyncio.sleep(0.01)
+    return Wire(reader, writer), writer
+
+
+@pytest.mark.parametrize("path", ["/events?channel=a", "/stream?channel=a"])
+@pytest.mark.parametrize("kind", ["token", "user", "key"])
 async def test_who_was_on_the_way_in_when_it_was_revoked_is_out_too(
-    alone: Site, revocation: AnyRevocation
+    tmp_path: Path, path: str, kind: str
 ) -> None:
-    """Let in before, among the connections after: as if it had come in between."""
-    node = alone.nodes[0].node
-    async with alone.enter(token(jti="lost")) as out:
-        await subscribed(out)
-        (connection,) = node.connections.values()
-        node.connections.remove(connection)
-        assert node.residents.revoke([revocation]) == 0
-        node.connections.add(connection)
-        assert (await out.closed(answer=True))[0] == 4503
+    """For as long as it does not read what it is answered."""
+    async with site(tmp_path) as made:
+        (server,) = made.nodes
+        credential = made.reader if kind == "key" else token(jti="lost")
+        wire, writer = await choked(server.port, server)
+        await wire.send(head("GET", path, {"X-API-Key": credential}))
+        connections = server.node.connections
+        await until(lambda: connections._arriving == 1)
+        if kind == "key":
+            KeyFile(tmp_path / "keys.toml").remove("reader")
+            server.reload()
+        elif kind == "user":
+            await made.ask("POST", "/revocations", {"user": "42"})
+        else:
+            await made.ask("POST", "/revocations", {"token_id": "lost", "until": LATER})
+        for _ in range(3):
+            server.node.sweep()
+        assert connections._arriving == 1
+        answer = (await wire.ended()).lstrip(b".")
+        assert answer.startswith(b"HTTP/1.1 200") and b'"code":40101' in answer, answer
+        writer.close()
+        await until(lambda: not connections)
 
 
 async def test_revocations_come_page_by_page(server: Server) -> None:
