@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import ssl
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,10 +162,17 @@ def _try_out(context: ssl.SSLContext, cert: Path) -> tuple[str, str]:
 
 def _check_readable(path: Path, what: str) -> None:
     try:
-        with path.open("rb"):
-            pass
+        # A pipe is not waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise CannotLoad(f"{path}: the {what} can't be read: {error.strerror or error}") from None
+    if not is_file:
+        # OpenSSL would read /dev/zero for ever.
+        raise CannotLoad(f"{path}: the {what} is not a file")
 
 
 def _look(path: Path) -> tuple[int, int, int] | None:

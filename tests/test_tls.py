@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 from pathlib import Path
 
@@ -39,6 +40,21 @@ def test_a_missing_file_is_named(pair: Pair, tmp_path: Path, which: str) -> None
     wrong = Pair(gone, pair.key) if which == "cert" else Pair(pair.cert, gone)
     assert refusal(wrong).startswith(f"{gone}: the {'certificate' if which == 'cert' else 'key'}")
     assert refusal(wrong).endswith("can't be read: No such file or directory")
+
+
+@pytest.mark.parametrize("which", ["cert", "key"])
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder"])
+def test_what_is_no_file_is_not_read(pair: Pair, tmp_path: Path, which: str, kind: str) -> None:
+    odd = tmp_path / "odd"
+    match kind:
+        case "device":
+            odd.symlink_to("/dev/zero")
+        case "pipe":
+            os.mkfifo(odd)
+        case _:
+            odd.mkdir()
+    wrong = Pair(odd, pair.key) if which == "cert" else Pair(pair.cert, odd)
+    assert refusal(wrong).endswith("is not a file")
 
 
 def test_the_key_of_another_certificate_is_refused(pair: Pair, tmp_path: Path) -> None:
