@@ -11,7 +11,7 @@ from handlers.outflow import Outflow
 from handlers.parameters import CHANNELS, PRESENCE, SINCE, SINCE_SHAPE
 from handlers.query import WANTED_ERRORS, Wanted, check_names, read_wanted
 from handlers.streaming import Streaming, is_single
-from notifier.errors import Draining, NotifierError
+from notifier.errors import Draining, ExpiredCredential, NotifierError
 from notifier.listener import Joined
 from notifier.wire import eventsource, messages
 from notifier.wire.eventsource import (
@@ -143,6 +143,8 @@ class Events(Streaming):
         await self.end()
 
     def refuse_in_band(self, outflow: Outflow, refusal: NotifierError) -> None:
-        if not refusal.temporary:
+        # Where it is over, the page may have a fresh cookie by now; else it is told so once more,
+        # by a status with which EventSource gives up.
+        if not refusal.temporary and not isinstance(refusal, ExpiredCredential):
             outflow.sink.write(self.wrap(eventsource.retry(RETRY_NEVER_MS)))
         super().refuse_in_band(outflow, refusal)

@@ -271,6 +271,16 @@ async def test_a_stream_ends_with_its_token(guarded: Guarded) -> None:
     assert (last["type"], last["code"]) == ("error", 40102)
 
 
+async def test_event_source_comes_back_soon_when_its_token_is_over(guarded: Guarded) -> None:
+    """The cookie it came with may have been renewed meanwhile."""
+    soon = {"Authorization": f"Bearer {token(exp=time.time() + 1.5)}"}
+    async with asyncio.timeout(PATIENCE):
+        answer = await request(guarded.port, "GET", "/events?channel=alerts", headers=soon)
+    assert b"event: refused\n" in answer.body and b"40102" in answer.body
+    waits = [int(line[6:]) for line in answer.body.splitlines() if line.startswith(b"retry:")]
+    assert waits and max(waits) < 10_000
+
+
 async def test_a_fresh_token_keeps_a_connection(guarded: Guarded) -> None:
     soon = {"Authorization": f"Bearer {token(exp=time.time() + 1.5)}"}
     async with raw_socket(guarded.port, "/ws?channel=alerts", soon) as socket:
