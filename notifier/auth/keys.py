@@ -91,11 +91,17 @@ def make_key(
 ) -> tuple[ApiKey, str]:
     """A new key, and its text, which nobody can find out again.
 
-    :raises ValueError: a part breaks its rule.
+    :raises ValueError: a part breaks its rule, or channels would limit nothing that it may do.
     """
+    scopes = frozenset(scopes)
+    if channels and scopes and not scopes & OF_CHANNELS:
+        raise ValueError(
+            f"a key that may {' and '.join(scope.deed for scope in sorted(scopes))} may do so "
+            "everywhere: name no channels"
+        )
     id, secret = _random(_ID_LETTERS), _random(_SECRET_LETTERS)
     digest = sha256(secret.encode()).digest()
-    key = ApiKey(name, id, digest, frozenset(scopes), channels, created, expires)
+    key = ApiKey(name, id, digest, scopes, channels, created, expires)
     return key, f"nk_{id}_{secret}"
 
 

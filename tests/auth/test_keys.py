@@ -161,6 +161,12 @@ def test_key_must_make_sense(parts: dict[str, Any], problem: str) -> None:
         make(**parts)
 
 
+@pytest.mark.parametrize("scope", [Scope.METRICS, Scope.ADMIN])
+def test_channels_that_would_limit_nothing_are_refused(scope: Scope) -> None:
+    with pytest.raises(ValueError, match="everywhere: name no channels"):
+        make(scopes=[scope], channels=Reach.of(["a"]))
+
+
 def test_key_for_the_node_as_a_whole_needs_no_channels() -> None:
     key, text = make(scopes=[Scope.METRICS], channels=Reach())
     assert Keys([key]).identify(text, NOW).grants == {Scope.METRICS: Reach()}
