@@ -5,7 +5,8 @@
     17:24:01.123 INFO  connection.opened remote=127.0.0.1 transport=ws
     {"time": "2026-11-22T17:24:01.123Z", "level": "info", "event": "connection.opened", …}
 
-What a client sends may end up in a line; it can never end the line or forge another.
+What a client sends may end up in a line; it can never end the line or forge another, and what looks
+like a key, a token or a ticket is cut short there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from typing import Any, Literal, TextIO
 # A longer value is cut: lines are read by people, and their length is up to strangers.
 MAX_VALUE_CHARACTERS = 1000
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
+# An API key, a ticket, or a token: somebody may have put one where a channel's name belongs.
+_CREDENTIAL = re.compile(
+    r"(nk_(?=\w{56})|ticket_(?=[0-9a-f]{64})|eyJ(?=[\w-]{10,}\.[\w-]{10,}\.))[\w.-]+", re.ASCII
+)
 _PLAIN = re.compile(r"[^\s\"=\\]+")
 _RESERVED = frozenset({"time", "level", "event", "exception"})
 
@@ -137,12 +142,12 @@ class JSONFormatter(logging.Formatter):
         }
         for key, value in fields.items():
             line[f"{key}_" if key in _RESERVED else key] = (
-                _cut(value) if isinstance(value, str) else value
+                _shown(value) if isinstance(value, str) else value
             )
         traces = _traces(self, record)
         if traces:
             line["exception"] = "\n".join(traces)
-        return json.dumps(line, default=lambda value: _cut(str(value)))
+        return json.dumps(line, default=lambda value: _shown(str(value)))
 
 
 def _event_of(
@@ -158,13 +163,14 @@ def _event_of(
 def _traces(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
     traces = []
     if record.exc_info and record.exc_info[0] is not None:
-        traces.append(formatter.formatException(record.exc_info))
+        traces.append(_CREDENTIAL.sub(r"\1…", formatter.formatException(record.exc_info)))
     if record.stack_info:
         traces.append(formatter.formatStack(record.stack_info))
     return traces
 
 
-def _cut(text: str) -> str:
+def _shown(text: str) -> str:
+    text = _CREDENTIAL.sub(r"\1…", text)
     if len(text) <= MAX_VALUE_CHARACTERS:
         return text
     return text[: MAX_VALUE_CHARACTERS - 1] + "…"
@@ -173,7 +179,7 @@ def _cut(text: str) -> str:
 def _quote(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = _cut(str(value))
+    text = _shown(str(value))
     if text.isprintable() and _PLAIN.fullmatch(text):
         return text
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')

@@ -14,6 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier import logs
+from notifier.auth.issuing import make_token, signing_secret
+from notifier.auth.keys import make_key
+from notifier.auth.reach import Reach
+from notifier.auth.scopes import Scope
+from tests.auth.signing import SECRET
 
 log = logging.getLogger("notifier.tests")
 
@@ -83,6 +88,35 @@ def test_hostile_value_neither_ends_nor_forges_a_line(value: str, message: str) 
         assert line.isprintable()
         assert len(line.splitlines()) == 1
     assert event.endswith(" z=1")
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+@pytest.mark.parametrize(
+    ("credential", "told"),
+    [
+        (make_key("a", scopes=[Scope.METRICS], channels=Reach(), created=1.0)[1], "nk_…"),
+        (f"ticket_{'0a' * 32}", "ticket_…"),
+        (make_token({"sub": "42", "exp": 2e9}, signing_secret(SECRET)), "eyJ…"),
+    ],
+    ids=["key", "ticket", "token"],
+)
+def test_no_credential_is_ever_in_a_line(
+    format: Literal["text", "json"], credential: str, told: str
+) -> None:
+    out = io.StringIO()
+    logs.configure("info", format, out)
+    # Also where only a part of it is left: the rest must not be.
+    for path in (f"/notify/{credential}", f"/{'x' * 940}{credential}", f"/a?k={credential}&b=c"):
+        logs.event(log, logging.INFO, "request", path=path)
+    try:
+        raise ValueError(credential)
+    except ValueError as error:
+        logs.event(log, logging.ERROR, "failed", exc_info=error)
+    logging.getLogger("another").warning("refused %s", credential)
+    written = out.getvalue()
+    assert written.replace("\\u2026", "…").count(told) == 5
+    secret = credential.removeprefix(told[:-1])
+    assert not any(secret[at : at + 12] in written for at in range(len(secret) - 12))
 
 
 def test_long_value_is_cut() -> None:
