@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 
 
 class Expiries:
@@ -22,6 +23,14 @@ class Expiries:
     def __contains__(self, name: object) -> bool:
         return name in self._at
 
+    def at(self, name: str) -> float | None:
+        """When it ends; ``None``: it is not known."""
+        return self._at.get(name)
+
+    def items(self) -> Iterable[tuple[str, float]]:
+        """Names and their moments, in no order."""
+        return self._at.items()
+
     def set(self, name: str, at: float | None) -> None:
         """From now on it ends then; ``None``: never."""
         self._at.pop(name, None)
@@ -36,8 +45,24 @@ class Expiries:
         """Those that have ended, soonest first; they are known no more."""
         due = []
         while self._heap and self._heap[0][0] <= now:
-            at, name = heapq.heappop(self._heap)
-            if self._at.get(name) == at:
-                del self._at[name]
+            name = self._pop()
+            if name is not None:
                 due.append(name)
         return due
+
+    def take_first(self) -> str:
+        """The soonest, which is known no more.
+
+        :raises IndexError: there is none.
+        """
+        while (name := self._pop()) is None:
+            pass
+        return name
+
+    def _pop(self) -> str | None:
+        """``None``: what was there counted no more."""
+        at, name = heapq.heappop(self._heap)
+        if self._at.get(name) != at:
+            return None
+        del self._at[name]
+        return name

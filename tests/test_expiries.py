@@ -37,6 +37,15 @@ def test_the_soonest_comes_first() -> None:
     assert expiries.take_due(2.5) == ["soon", "between"]
 
 
+def test_the_soonest_can_be_taken_before_its_time() -> None:
+    expiries = Expiries()
+    for name, at in (("late", 3.0), ("soon", 1.0), ("between", 2.0), ("soon", 2.5)):
+        expiries.set(name, at)
+    assert (expiries.at("soon"), expiries.at("nobody")) == (2.5, None)
+    assert [expiries.take_first() for _ in range(3)] == ["between", "soon", "late"]
+    assert list(expiries.items()) == []
+
+
 def test_what_is_renewed_for_ever_takes_no_room() -> None:
     expiries = Expiries()
     for number in range(10_000):

@@ -20,13 +20,13 @@ FLOORS: tuple[frozenset[str], ...] = (
     | {"fields", "assets", "durations", "instants", "jsontext", "value"},
     # 1: pure protocol
     frozenset({"wire", "session", "history", "recovery", "members"})
-    | {"attendance", "connectionstate", "nodestate"},
+    | {"attendance", "connectionstate", "nodestate", "expiries"},
     # 2: what a node is told, and tells
     frozenset({"config", "logs", "auth", "limits", "counts", "metrics", "audit"}),
     # 3: the log and its readers
     frozenset({"brokers", "feed", "hub", "sink", "keepalive"})
     | {"backfill", "lane", "ring", "tail", "subscription", "subscriptions"}
-    | {"listener", "patterns", "presence", "connections", "expiries", "requests", "strangers"}
+    | {"listener", "patterns", "presence", "connections", "requests", "strangers"}
     | {"errands", "roster", "crowd", "lobby", "publishrate", "ids"},
     # 4: the use cases
     frozenset({"node", "client", "drain", "crew", "directory", "authentication"})
