@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
 from handlers.policy import Level
 from handlers.routes import routes
 from notifier.assets import static_path
-from notifier.auth.issuing import make_token, signing_secret
 from notifier.auth.keyfile import KeyFile
 from notifier.auth.keys import make_key
 from notifier.auth.reach import Reach
-from notifier.auth.scopes import Scope
+from notifier.auth.scopes import OF_CHANNELS, Scope
 from notifier.node import Node
 from notifier.notification import Notification
-from notifier.server import Server
-from tests.auth.signing import SECRET
+from tests.auth.signing import SECRET, jwk, jwks, private, token
 from tests.handlers.serving import (
     HANDSHAKE,
+    PATIENCE,
     RawSocket,
     head,
     open_stream,
@@ -30,6 +35,9 @@ from tests.handlers.serving import (
     request,
     serving,
 )
+from tests.handlers.test_keysource import answering, http
+
+T = TypeVar("T")
 
 ALLOWED, WHO_ARE_YOU, NOT_YOU = 0, 40100, 40302
 
@@ -70,6 +78,7 @@ CHANNELS: dict[str, dict[Scope, set[str]]] = {
 RULES = ("publish", "subscribe", "read_history", "see_presence")
 SETTINGS = {
     "token_secret": SECRET,
+    "token_cookie": "session",
     "presence": True,
     "namespaces": {
         "open": {f"who_may_{deed}": "public" for deed in RULES},
@@ -79,34 +88,100 @@ SETTINGS = {
 }
 
 
-@pytest.fixture
-async def guarded(tmp_path: Path) -> AsyncIterator[tuple[Server, dict[str, str | None]]]:
-    """A server that asks, and what everybody shows it."""
-    file = KeyFile(tmp_path / "keys.toml")
+ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A server that asks, and what everybody shows it.
+
+    :ivar signed: by everybody with a token, in each algorithm.
+    """
+
+    port: int
+    shown: dict[str, str | None]
+    signed: dict[str, dict[str, str]]
+
+
+@asynccontextmanager
+async def guarding(folder: Path) -> AsyncIterator[Guarded]:
+    file = KeyFile(folder / "keys.toml")
     shown: dict[str, str | None] = {"nobody": None}
     for name, scopes in KEYS.items():
-        key, text = make_key(
-            name, scopes=scopes, channels=Reach.of(["builds:*"]), created=time.time()
-        )
+        channels = Reach.of(["builds:*"] if scopes & OF_CHANNELS else [])
+        key, text = make_key(name, scopes=scopes, channels=channels, created=time.time())
         file.add(key)
         shown[name] = text
-    for name, claims in TOKENS.items():
-        shown[name] = make_token({**claims, "exp": time.time() + 600}, signing_secret(SECRET))
-    async with serving(keys_file=str(file.path), **SETTINGS) as server:
+    end = time.time() + 3600
+    signed = {
+        algorithm: {
+            name: token({**claims, "exp": end}, algorithm, headers={"kid": algorithm})
+            for name, claims in TOKENS.items()
+        }
+        for algorithm in ALGORITHMS
+    }
+    shown |= signed["HS256"]
+    fetched = jwks(*(jwk(private(name), name, kid=name) for name in ALGORITHMS[1:]))
+    async with (
+        answering(http(fetched)) as url,
+        serving(keys_file=str(file.path), token_jwks_url=url, **SETTINGS) as server,
+    ):
         for channel in CHANNELS:
             there = Notification.of_payload("something is there")
             await server.node.publish(there, channel, producer="")
-        yield server, shown
+        yield Guarded(server.port, shown, signed)
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """One for all, on a loop of its own: what is asked here changes nothing that others ask."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="guarded")
+    thread.start()
+    stack = AsyncExitStack()
+
+    def run(coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(PATIENCE)
+
+    try:
+        yield run(stack.enter_async_context(guarding(tmp_path_factory.mktemp("keys"))))
+    finally:
+        run(stack.aclose())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(PATIENCE)
+        loop.close()
 
 
 class Visitor:
     """Somebody at a server, and all that can be tried there."""
 
-    def __init__(self, port: int, credential: str | None) -> None:
+    def __init__(
+        self, port: int, credential: str | None, show: str = "Authorization: Bearer {}"
+    ) -> None:
+        """
+        :param show: how it is shown: a header, or one of SPECIAL.
+        """
         self.port = port
-        self.headers = {} if credential is None else {"Authorization": f"Bearer {credential}"}
+        self._credential = credential
+        self._show = show
+        self.headers: dict[str, str] = {}
+        if credential is not None and show not in SPECIAL:
+            name, _, value = show.partition(": ")
+            if value.startswith("Basic "):
+                text = value.removeprefix("Basic ").format(credential)
+                value = "Basic " + base64.b64encode(text.encode()).decode()
+            self.headers = {name: value.format(credential)}
+
+    async def _with_ticket(self, path: str) -> str:
+        """The path, with a fresh one if that is how it is shown."""
+        if self._show != TICKET:
+            return path
+        headers = {"Authorization": f"Bearer {self._credential}"}
+        made = await request(self.port, "POST", "/ticket", body=b"", headers=headers)
+        return f"{path}{'&' if '?' in path else '?'}ticket={made.json['ticket']}"
 
     async def ask(self, method: str, path: str, body: bytes | None = None, **more: str) -> int:
+        path = await self._with_ticket(path)
         answer = await request(self.port, method, path, body=body, headers={**self.headers, **more})
         if method == "HEAD":  # has no body to tell a code in
             return {200: ALLOWED, 401: WHO_ARE_YOU, 403: NOT_YOU}[answer.status]
@@ -116,7 +191,7 @@ class Visitor:
         """An answer without an end: whether it begins."""
         reader, writer = await open_stream(self.port)
         try:
-            writer.write(head("GET", path, self.headers))
+            writer.write(head("GET", await self._with_ticket(path), self.headers))
             begun = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             if " 200 " in begun.splitlines()[0]:
                 return ALLOWED
@@ -133,10 +208,13 @@ class Visitor:
         reader, writer = await open_stream(self.port)
         socket = RawSocket(reader, writer)
         try:
-            answer = await socket.upgrade(path, self.headers)
+            answer = await socket.upgrade(await self._with_ticket(path), self.headers)
             if answer.status != 101:
                 return answer.code or answer.status
             assert (await socket.message())["type"] == "welcome"
+            if self._show == IN_BAND:
+                renewed = await socket.ask({"type": "authenticate", "token": self._credential})
+                assert renewed["type"] == "reply"
             said = await (socket.message() if message is None else socket.ask(message))
             return int(said["code"]) if said["type"] == "error" else ALLOWED
         finally:
@@ -147,7 +225,8 @@ class Visitor:
         reader, writer = await open_stream(self.port)
         socket = RawSocket(reader, writer)
         try:
-            answer = await socket.upgrade(f"/raw/{channel}", self.headers)
+            path = await self._with_ticket(f"/raw/{channel}")
+            answer = await socket.upgrade(path, self.headers)
             if answer.status != 101:
                 return answer.code or answer.status
             if sent is None:
@@ -275,24 +354,87 @@ def expected(who: str, allowed: set[str]) -> int:
 
 
 @pytest.mark.parametrize(("scope", "deed", "channel"), ABOUT_CHANNELS)
-async def test_channels(
-    guarded: tuple[Server, dict[str, str | None]], scope: Scope, deed: Deed, channel: str
-) -> None:
-    server, shown = guarded
-    found = {who: await deed(Visitor(server.port, shown[who]), channel) for who in shown}
+async def test_channels(guarded: Guarded, scope: Scope, deed: Deed, channel: str) -> None:
+    shown = guarded.shown
+    found = {who: await deed(Visitor(guarded.port, shown[who]), channel) for who in shown}
     wanted = {who: expected(who, CHANNELS[channel][scope]) for who in shown}
     assert found == wanted
 
 
+# How a credential may be shown, besides as a bearer's.
+TICKET, IN_BAND = "a ticket in the URL", "a command on an open WebSocket"
+SPECIAL = (TICKET, IN_BAND)
+WAYS = (
+    "Authorization: Basic anybody:{}",
+    "X-API-Key: {}",
+    "Cookie: theme=dark; session={}",
+    "Sec-WebSocket-Protocol: notifier.v1, bearer.{}",
+)
+# What takes a ticket: those that begin with a GET that a browser makes by itself.
+TAKE_A_TICKET = {
+    "a WebSocket by its URL", "payloads", "server-sent events", "several at once", "lines", "a poll"
+}  # fmt: skip
+
+
+def ways() -> Iterator[Any]:
+    """Every deed, with every way to show who one is that goes there."""
+    shows = [("HS256", show) for show in WAYS]
+    shows += [(algorithm, "Authorization: Bearer {}") for algorithm in ALGORITHMS[1:]]
+    shows += [("ES256", show) for show in (*WAYS[2:], *SPECIAL)]
+    for algorithm, show in shows:
+        for scope, deeds in DEEDS.items():
+            for name in deeds:
+                if show == TICKET and name not in TAKE_A_TICKET:
+                    continue
+                if show == IN_BAND and not (name.startswith("a WebSocket's")):
+                    continue
+                yield pytest.param(
+                    algorithm, show, scope, name, id=f"{algorithm}-{show}-{scope}-{name}"
+                )
+
+
+@pytest.mark.parametrize(("algorithm", "show", "scope", "name"), list(ways()))
+async def test_tokens_of_every_kind_however_they_are_shown(
+    guarded: Guarded, algorithm: str, show: str, scope: Scope, name: str
+) -> None:
+    """Those that are fetched are found at a URL, by a server of its own."""
+    tokens = guarded.signed[algorithm]
+    visitors = {who: Visitor(guarded.port, tokens[who], show) for who in tokens}
+    for channel in ("builds:1", "user:42"):
+        if (name, channel) == ("a list of channels", "user:42"):
+            continue  # what a pattern reaches is another matter
+        found = {
+            who: await DEEDS[scope][name](visitor, channel) for who, visitor in visitors.items()
+        }
+        assert found == {who: expected(who, CHANNELS[channel][scope]) for who in tokens}, channel
+
+
+@pytest.mark.parametrize("show", WAYS)
+@pytest.mark.parametrize(
+    ("scope", "deed"),
+    [
+        pytest.param(scope, deed, id=f"{scope}-{name}")
+        for scope, deeds in DEEDS.items()
+        for name, deed in deeds.items()
+    ],
+)
+async def test_keys_however_they_are_shown(
+    guarded: Guarded, show: str, scope: Scope, deed: Deed
+) -> None:
+    visitors = {who: Visitor(guarded.port, guarded.shown[who], show) for who in KEYS}
+    found = {who: await deed(visitor, "builds:1") for who, visitor in visitors.items()}
+    assert found == {who: expected(who, CHANNELS["builds:1"][scope]) for who in KEYS}
+
+
 async def test_payloads_are_published_by_who_may(
-    guarded: tuple[Server, dict[str, str | None]],
+    guarded: Guarded,
 ) -> None:
     """Who may not listen gets no connection, so only who may listen can try."""
-    server, shown = guarded
+    shown = guarded.shown
     for channel, rules in CHANNELS.items():
         both = rules[Scope.PUBLISH] & rules[Scope.SUBSCRIBE]
         for who, credential in shown.items():
-            found = await Visitor(server.port, credential).payloads(channel, b"hi")
+            found = await Visitor(guarded.port, credential).payloads(channel, b"hi")
             assert found == expected(who, both), (channel, who)
 
 
@@ -353,31 +495,26 @@ async def test_a_websocket_may_say_later_who_it_is_and_may_nothing_until_then(
             assert (await socket.ask(command))["type"] in ("reply", "subscribed")
 
 
-async def test_who_may_somewhere_is_told_of_each_item(
-    guarded: tuple[Server, dict[str, str | None]],
-) -> None:
-    server, _ = guarded
+async def test_who_may_somewhere_is_told_of_each_item(guarded: Guarded) -> None:
     items = [{"channel": channel, "message": "x"} for channel in ("open:1", "alerts")]
     for kind, body in (
         ("application/json", json.dumps(items).encode()),
         ("application/x-ndjson", b"\n".join(json.dumps(item).encode() for item in items)),
     ):
         answer = await request(
-            server.port, "POST", "/notify", body=body, headers={"Content-Type": kind}
+            guarded.port, "POST", "/notify", body=body, headers={"Content-Type": kind}
         )
         assert (answer.status, _told(answer.body)) == (207, WHO_ARE_YOU)
 
 
 @pytest.mark.parametrize(("method", "path"), ABOUT_THE_NODE)
-async def test_the_node(
-    guarded: tuple[Server, dict[str, str | None]], method: str, path: str
-) -> None:
-    server, shown = guarded
+async def test_the_node(guarded: Guarded, method: str, path: str) -> None:
+    shown = guarded.shown
     scope = ABOUT_THE_NODE[method, path]
     allowed = {who for who, scopes in KEYS.items() if scope in scopes}
     for who, credential in shown.items():
         answer = await request(
-            server.port, method, path, headers=Visitor(server.port, credential).headers
+            guarded.port, method, path, headers=Visitor(guarded.port, credential).headers
         )
         # What is not there, or lacks what it is about, was let in.
         found = ALLOWED if answer.status in (200, 400, 404) else answer.code
@@ -385,27 +522,23 @@ async def test_the_node(
 
 
 @pytest.mark.parametrize("path", FOR_EVERYBODY)
-async def test_what_is_for_everybody_asks_nobody(
-    guarded: tuple[Server, dict[str, str | None]], path: str
-) -> None:
-    server, _ = guarded
-    answer = await request(server.port, "GET", path, headers={"Authorization": "Bearer rubbish"})
+async def test_what_is_for_everybody_asks_nobody(guarded: Guarded, path: str) -> None:
+    answer = await request(guarded.port, "GET", path, headers={"Authorization": "Bearer rubbish"})
     assert answer.status == 200
 
 
-async def test_the_echo_is_for_everybody(guarded: tuple[Server, dict[str, str | None]]) -> None:
-    server, _ = guarded
-    answer = await request(server.port, "GET", "/echo", headers=HANDSHAKE)
+async def test_the_echo_is_for_everybody(guarded: Guarded) -> None:
+    answer = await request(guarded.port, "GET", "/echo", headers=HANDSHAKE)
     assert answer.status == 101
 
 
 async def test_a_ticket_is_for_who_is_known(
-    guarded: tuple[Server, dict[str, str | None]],
+    guarded: Guarded,
 ) -> None:
-    server, shown = guarded
+    shown = guarded.shown
     for who, credential in shown.items():
-        visitor = Visitor(server.port, credential)
-        answer = await request(server.port, "POST", "/ticket", headers=visitor.headers, body=b"")
+        visitor = Visitor(guarded.port, credential)
+        answer = await request(guarded.port, "POST", "/ticket", headers=visitor.headers, body=b"")
         assert answer.status == (401 if who == "nobody" else 200), who
 
 
