@@ -20,7 +20,7 @@ from notifier.errors import BrokerUnavailable
 TELL_SECONDS = 0.5
 # What telling may take; what is not told by then is not news any more.
 LATE_SECONDS = 1.0
-# Buckets in one message, some 20 KiB; and that wait for the next ones.
+# Buckets in one message, some 15 KiB; and that wait for the next ones.
 BUCKETS_TOLD = 500
 BUCKETS_WAITING = 5000
 # Above what a node could take in a moment, and exact as a float.
