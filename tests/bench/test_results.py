@@ -24,6 +24,7 @@ from bench.process import CHECKOUT
 from bench.report import Result, table, targets_table
 from bench.run import Bar, measure
 from bench.scenarios import SCENARIOS
+from bench.scenarios.credentials import cases as credentials
 from bench.scenarios.deflate import inflated
 from bench.scenarios.fanout import FLAT_OUT, PACED, side
 from tests.frames import client_frame
@@ -63,6 +64,15 @@ def steady(name: str, *values: float) -> Side:
 def measured(case: Case, plan: Plan = TINY) -> Outcome:
     with Bar(Console(quiet=True)) as bar:
         return measure(case, plan, bar)
+
+
+def test_whoever_publishes_with_a_key_or_a_token_is_let() -> None:
+    for case in credentials(TINY):
+        outcome = measured(case)
+        assert not outcome.failures and not outcome.wrong
+        assert list(outcome.turns) == ["open", "key", "HS256", "ES256", "RS256"]
+        for turns in outcome.turns.values():
+            assert all(turn["published"] and turn["cpu_per_publication"] for turn in turns)
 
 
 def test_fan_out_is_measured_and_written(tmp_path: Path) -> None:
