@@ -63,7 +63,7 @@ class Authentication:
     ) -> None:
         self._settings = settings
         self._source = source
-        # What was fetched, when it was last looked at.
+        # The last keys that were fetched, as far as was looked.
         self._fetched: Keyset | None = None
         self._keys: WatchedKeys[Keys] | None = None
         self._token_keys: WatchedKeys[Keyset] | None = None
@@ -101,9 +101,13 @@ class Authentication:
             changed = self._token_keys.look(again=again)
             looks.append(Look("token", self._settings.token_keys_file, by, changed))
         if self._source is not None:
-            before, self._fetched = self._fetched, self._source.at_hand()
-            if before and self._fetched is not before:
-                looks.append(Look("token", self._settings.token_jwks_url, "fetch", changed=True))
+            fetched = self._source.at_hand()
+            # None are at hand before the first fetch, and where the last was too long ago.
+            if fetched and fetched is not self._fetched:
+                if self._fetched is not None:
+                    url = self._settings.token_jwks_url
+                    looks.append(Look("token", url, "fetch", changed=True))
+                self._fetched = fetched
         return [look for look in looks if look.changed or again]
 
     def _read_token_keys(self) -> Keyset:
