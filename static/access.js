@@ -44,6 +44,27 @@ export class Access {
     this.#let("send", channel);
   }
 
+  /** Whether a key or a token was given. */
+  get isKnown() {
+    return this.#token !== null;
+  }
+
+  /**
+   * Why the reader may not, in plain words.
+   *
+   * @param {"listen"|"send"} deed
+   * @param {string[]} channels none: what is wrong with the key or token itself
+   * @returns {string}
+   */
+  why(deed, channels) {
+    return channels.length > 0 ? this.#sentence(deed, channels) : this.#problem;
+  }
+
+  /** Leads the reader to where a key or a token is given. */
+  ask() {
+    byId("access-token").focus();
+  }
+
   /** Forgets channels that are listened to no more. @param {string[]} names those that are */
   only(names) {
     for (const name of this.#refused.listen) if (!names.includes(name)) this.#let("listen", name);

@@ -5,6 +5,7 @@ import { Attention } from "./attention.js";
 import { Channels } from "./channels.js";
 import { Composer } from "./composer.js";
 import { byId } from "./elements.js";
+import { Listening } from "./listening.js";
 import { Notifier } from "./notifier.js";
 import { isPattern } from "./notifier/positions.js";
 import { Status } from "./status.js";
@@ -18,19 +19,28 @@ const access = new Access(notifier);
 const timeline = new Timeline();
 const attention = new Attention();
 const composer = new Composer(notifier, access);
-new Status(notifier);
+const status = new Status(notifier);
 notifier.on("gap", (gap) => timeline.gap(gap));
 
 const channels = new Channels(notifier, timeline, (notification) => {
   timeline.add(notification);
   attention.notice(notification);
 });
-channels.onchange = offer;
+const listening = new Listening(notifier, status, channels, access);
+channels.onmark = () => {
+  offer(channels.names);
+  listening.show();
+};
+channels.onchange = (names) => {
+  offer(names);
+  listening.show();
+};
 offer(channels.names);
 
 /** The line to try and the box that sends both name a channel that is listened to. */
 function offer(names) {
-  const named = names.find((name) => !isPattern(name));
+  const heard = names.filter((name) => !channels.those("refused").includes(name));
+  const named = [...heard, ...names].find((name) => !isPattern(name));
   const channel = named ?? names[0]?.replaceAll("*", "1") ?? "alerts"; // one that matches
   const base = new URL(".", document.baseURI).href;
   const short = base.replace(/^http:\/\//, ""); // curl assumes http

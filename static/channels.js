@@ -38,6 +38,11 @@ export class Channels {
     return [...this.#chips.keys()];
   }
 
+  /** @param {"waiting"|"joined"|"refused"} state @returns {string[]} the names in it */
+  those(state) {
+    return this.names.filter((name) => this.#chips.get(name).element.dataset.state === state);
+  }
+
   #submit(event) {
     event.preventDefault();
     const input = byId("channel-name");
@@ -100,7 +105,9 @@ export class Channels {
 
   #mark(name, state) {
     const chip = this.#chips.get(name);
-    if (chip) chip.element.dataset.state = state;
+    if (!chip) return;
+    chip.element.dataset.state = state;
+    this.onmark?.();
   }
 
   #markAll(state) {
@@ -125,4 +132,7 @@ export class Channels {
 
   /** Called with the names whenever they change. */
   onchange = null;
+
+  /** Called whenever what one of them is in changes. */
+  onmark = null;
 }

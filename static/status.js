@@ -20,6 +20,7 @@ export class Status {
   #notifier;
   #state;
   #timer = null;
+  #isDeaf = false;
 
   /** @param {import("./notifier.js").Notifier} notifier */
   constructor(notifier) {
@@ -33,23 +34,31 @@ export class Status {
     });
   }
 
+  /** Every channel is refused, so nothing can come. @param {boolean} isDeaf */
+  deaf(isDeaf) {
+    if (isDeaf === this.#isDeaf) return;
+    this.#isDeaf = isDeaf;
+    this.#show(this.#state);
+  }
+
   #show(state) {
     this.#state = state;
     const { state: name, transport, attempt, code, reason } = state;
     byId("status").dataset.state = name;
     const again = name === "connecting" && attempt > 0;
+    byId("status").classList.toggle("deaf", name === "open" && this.#isDeaf);
     byId("status").classList.toggle("trouble", again || ["waiting", ...ENDED].includes(name));
     const second = name === "open" && transport === "sse";
     const trouble = name === "open" ? "" : [reason, code].filter(Boolean).join(" · ");
     byId("status").title = second ? SECOND : trouble;
     byId("status").dataset.transport = transport ?? "";
     const why = name === "failed" && reason ? `: ${reason}${code ? ` (${code})` : ""}` : "";
-    byId("status-text").textContent = TEXTS[name] + (second ? " · SSE" : "") + why;
+    const text = name === "open" && this.#isDeaf ? "No access" : TEXTS[name];
+    byId("status-text").textContent = text + (second ? " · SSE" : "") + why;
     byId("try-now").hidden = name !== "waiting";
     const off = ["closed", ...ENDED].includes(name);
     byId("connect").textContent = off ? "Connect" : "Disconnect";
     byId("connect").classList.toggle("primary", off);
-    byId("empty-title").textContent = name === "open" ? "Listening" : "Not connected";
     clearInterval(this.#timer);
     this.#count();
     if (name === "waiting") this.#timer = setInterval(() => this.#count(), 250);

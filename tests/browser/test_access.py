@@ -101,6 +101,54 @@ def test_page_that_waits_for_a_key_keeps_what_is_typed_while_it_is_sent_away_and
         expect(page.locator("#access-form")).to_be_hidden()
 
 
+def empty(page: Page) -> str:
+    """What stands where notifications would."""
+    return re.sub(r"\s+", " ", page.locator("#empty").inner_text())
+
+
+@pytest.mark.parametrize("transport", ["websocket", "sse"])
+def test_page_does_not_say_that_it_listens_where_it_may_not(
+    guarded: Guarded, context: BrowserContext, transport: str
+) -> None:
+    page = visit(context, f"{guarded.url}/?channel=alerts&channel=builds:*&transport={transport}")
+    title = page.locator("#empty-title")
+    expect(title).to_have_text("Not listening")
+    expect(page.locator("#status-text")).to_have_text(re.compile("^No access"))
+    assert empty(page) == (
+        "Not listening To listen to alerts and builds:* you need a key or a token. "
+        "Give a key or a token"
+    )
+    page.get_by_role("button", name="Give a key or a token").click()
+    expect(page.get_by_label("Key or token")).to_be_focused()
+    give(page, guarded.reader)  # for alerts alone
+    expect(title).to_have_text("Listening, but not to all")
+    expect(page.locator("#status-text")).to_have_text(re.compile("^Live"))
+    assert "This key may not listen to builds:*. Give another key or token" in empty(page)
+    assert "notify/alerts" in empty(page), "where something would come"
+    page.get_by_role("button", name="Drop channel alerts").click()
+    expect(title).to_have_text("Not listening")
+    assert "notify/" not in empty(page)
+    page.get_by_role("button", name="Drop channel builds:*").click()
+    expect(title).to_have_text("No channel to listen to")
+    expect(page.locator("#status-text")).to_have_text(re.compile("^Live"))
+    page.get_by_label("Channel to add").fill("open:1")
+    page.get_by_role("button", name="Add").click()
+    expect(title).to_have_text("Listening")
+    expect(page.locator("#empty-access")).to_be_hidden()
+
+
+def test_page_does_not_say_that_it_listens_with_a_wrong_key(
+    guarded: Guarded, context: BrowserContext
+) -> None:
+    page = visit(context, f"{guarded.url}/?channel=alerts")
+    give(page, "nk_" + "a" * 12 + "_" + "b" * 43)
+    wait_for_state(page, "refused")
+    expect(page.locator("#empty-title")).to_have_text("Not let in")
+    assert "This API key is not known here" in empty(page)
+    page.get_by_role("button", name="Give another key or token").click()
+    expect(page.get_by_label("Key or token")).to_be_focused()
+
+
 def test_page_does_not_ask_where_nobody_is_asked(context: BrowserContext, guarded: Guarded) -> None:
     page = visit(context, f"{guarded.url}/?channel=open:1")
     expect(page.locator(".chip[data-state=joined]")).to_have_count(1)
