@@ -345,6 +345,7 @@ class TooManyTicketsOfUser(NotifierError):
     """Facts: ``limit``, ``retry_after_ms``."""
 
     code = 42907
+    close_code = 4429
     temporary = True
 
 
@@ -412,4 +413,5 @@ class TooManyTickets(NotifierError):
     """Facts: ``limit``, ``retry_after_ms``."""
 
     code = 50307
+    close_code = TRY_AGAIN
     temporary = True
