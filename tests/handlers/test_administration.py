@@ -17,7 +17,7 @@ from notifier.auth.issuing import make_token, signing_secret
 from notifier.auth.keyfile import KeyFile
 from notifier.auth.keys import make_key
 from notifier.auth.reach import Reach
-from notifier.auth.scopes import Scope
+from notifier.auth.scopes import OF_CHANNELS, Scope
 from notifier.config import Settings
 from notifier.config.values import HoldsPassword, is_secret
 from notifier.instants import parse_instant
@@ -83,7 +83,8 @@ async def site(
     file = KeyFile(folder / "keys.toml")
     shown = []
     for name, scopes in (("admin", {Scope.ADMIN}), ("reader", {Scope.SUBSCRIBE})):
-        key, text = make_key(name, scopes=scopes, channels=Reach.of(["*"]), created=time.time())
+        channels = Reach.of(["*"] if scopes & OF_CHANNELS else [])
+        key, text = make_key(name, scopes=scopes, channels=channels, created=time.time())
         file.add(key)
         shown.append(text)
     settings = {"keys_file": str(file.path), "token_secret": SECRET, **(brokers or {})}
