@@ -168,6 +168,8 @@ def refuse(handler: RequestHandler, error: NotifierError) -> bytes:
         part(handler)
     if error.status == 401:
         handler.set_header("WWW-Authenticate", _challenge(error))
+        if _knows_challenges(handler.request):
+            handler.add_header("WWW-Authenticate", 'Basic realm="notifier"')
     if error.status == 426:
         handler.set_header("Upgrade", "websocket")
         handler.set_header("Sec-WebSocket-Version", "13")
@@ -175,9 +177,16 @@ def refuse(handler: RequestHandler, error: NotifierError) -> bytes:
 
 
 def _challenge(error: NotifierError) -> str:
-    """RFC 6750 §3. Of ``Basic``, which we take as well, browsers would make a dialogue."""
+    """RFC 6750 §3."""
     shown = not isinstance(error, Unauthenticated)
     return 'Bearer realm="notifier"' + (', error="invalid_token"' if shown else "")
+
+
+def _knows_challenges(request: HTTPServerRequest) -> bool:
+    """Whether who asks may be told of ``Basic``: tools that show a password wait for that, and
+    browsers would make a dialogue of it, in the middle of a page. All browsers call themselves so.
+    """
+    return not request.headers.get("User-Agent", "").startswith("Mozilla/")
 
 
 def set_retry_after(handler: RequestHandler, *refusals: NotifierError) -> None:

@@ -224,7 +224,8 @@ def _refusal(
         }
     if status == 401:
         headers["WWW-Authenticate"] = {
-            "description": "`Bearer`, with an `error` where what was shown is not good.",
+            "description": "`Bearer`, with an `error` where what was shown is not good; and "
+            "`Basic`, but to browsers.",
             "schema": {"type": "string"},
         }
     return {

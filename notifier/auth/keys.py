@@ -31,7 +31,6 @@ _TEXT = re.compile(
 _ID = re.compile(rf"[0-9A-Za-z]{{{_ID_LETTERS}}}", re.ASCII)
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.@-]{0,63}", re.ASCII)
 _DIGEST_BYTES = 32
-# About them a key says where it holds; the others are about the node as a whole.
 
 
 @dataclass(frozen=True, slots=True)

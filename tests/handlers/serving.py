@@ -108,7 +108,9 @@ class Wire:
             headers: dict[str, str] = {}
             for line in lines:
                 name, _, value = line.partition(":")
-                headers[name.strip().lower()] = value.strip()
+                # One that comes twice is a list (RFC 9110 §5.3).
+                before = headers.get(name := name.strip().lower())
+                headers[name] = value.strip() if before is None else f"{before}, {value.strip()}"
             return Answer(status, headers, b"")
 
     async def answer_body(self, answer: Answer) -> Answer:

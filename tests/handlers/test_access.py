@@ -452,10 +452,10 @@ async def test_who_shows_nothing_good_is_refused_before_the_body(
 ) -> None:
     """On every route that is about channels, where nobody may anything on any without."""
     headers = Visitor(0, credential).headers
-    challenge = 'Bearer realm="notifier"'
-    told = (401, WHO_ARE_YOU, challenge)
+    bearer, basic = 'Bearer realm="notifier"', 'Basic realm="notifier"'
+    told = (401, WHO_ARE_YOU, f"{bearer}, {basic}")
     if credential is not None:
-        told = (401, 40101, f'{challenge}, error="invalid_token"')
+        told = (401, 40101, f'{bearer}, error="invalid_token", {basic}')
     KeyFile(tmp_path / "keys.toml").add(
         make_key("ci", scopes={Scope.PUBLISH}, channels=Reach.of(["*"]), created=time.time())[0]
     )

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import HTTPBasicAuthHandler, HTTPPasswordMgrWithDefaultRealm, build_opener
 
 import pytest
 
@@ -425,3 +426,29 @@ async def test_no_credential_is_ever_logged(
     assert "request" in told
     for secret in (shown, guarded.key, ticket, shown.rpartition(".")[2]):
         assert secret not in told
+
+
+@pytest.mark.parametrize(
+    ("agent", "told"),
+    [
+        ("curl/8.14.1", True),
+        (None, True),
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", False),
+    ],
+)
+async def test_basic_is_asked_for_where_no_dialogue_comes_of_it(
+    guarded: Guarded, agent: str | None, told: bool
+) -> None:
+    headers = {} if agent is None else {"User-Agent": agent}
+    answer = await request(guarded.port, "GET", "/channels/alerts/history", headers=headers)
+    assert answer.status == 401
+    assert ('Basic realm="notifier"' in answer.headers["www-authenticate"]) is told
+
+
+async def test_a_tool_that_waits_to_be_asked_shows_its_password(guarded: Guarded) -> None:
+    url = f"http://127.0.0.1:{guarded.port}/channels/alerts/history"
+    passwords = HTTPPasswordMgrWithDefaultRealm()
+    passwords.add_password(None, url, "whoever", token())
+    opener = build_opener(HTTPBasicAuthHandler(passwords))
+    with await asyncio.to_thread(opener.open, url, timeout=PATIENCE) as answer:
+        assert answer.status == 200
