@@ -107,8 +107,15 @@ class FaultProxy:
 
     async def _stop(self) -> None:
         assert self._server is not None
-        self._server.close()
+        # Those accepted just now have no task yet that could be cut: they need some turns more, and
+        # asyncio loses their sockets where the server is closed before (Server._attach).
+        for listener in self._server.sockets:
+            self._loop.remove_reader(listener.fileno())
+        self._refusing = True
         await self._cut()
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
+        self._server.close()
         await self._server.wait_closed()
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -110,3 +112,13 @@ def test_target_that_is_gone_ends_the_connection() -> None:
         port = listener.getsockname()[1]
     with FaultProxy(port) as proxy, pytest.raises(ConnectionResetError), connect(proxy) as client:
         client.recv(1)
+
+
+def test_who_connects_while_it_ends_is_reset() -> None:
+    """Nothing is left over, of which Python would warn."""
+    for _ in range(50):
+        with ExitStack() as clients:
+            with FaultProxy(1) as proxy:
+                for _ in range(5):
+                    clients.enter_context(socket.create_connection(("127.0.0.1", proxy.port)))
+    gc.collect()
