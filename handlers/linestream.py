@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from handlers.described import ROOM_ERRORS, TEXT, Answer, Operation, Operations, Parameter
-from handlers.outflow import Outflow, give_up_after
+from handlers.outflow import Outflow
 from handlers.parameters import CHANNELS, PRESENCE, SINCE, SWITCH
 from handlers.query import WANTED_ERRORS, Wanted, check_names, read_switch, read_wanted
 from handlers.streaming import Streaming, is_single
@@ -76,8 +76,6 @@ class LineStream(Streaming):
         # A channel that is born while this is read belongs to the next poll.
         begun_ms = self.node.now_ms()
         channels = await self._channels(wanted)
-        # Nothing else looks after one that reads no answer: it is no connection of the node's.
-        give_up_after(self._connection.stream.socket, self.node.settings.stalled_seconds)
         self.set_stream_headers()
         places: dict[str, Position] = {}
         try:

@@ -72,7 +72,7 @@ class Outflow:
         )
         stream.set_nodelay(True)
         self.sink.cork()
-        give_up_after(stream.socket, node.settings.stalled_seconds)
+        _give_up_after(stream.socket, node.settings.stalled_seconds)
 
     async def run(self) -> None:
         """Stay until the peer has gone; what it sends is dropped."""
@@ -167,7 +167,7 @@ def _timed_out(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno == errno.ETIMEDOUT
 
 
-def give_up_after(connection: socket.socket, seconds: float) -> None:
+def _give_up_after(connection: socket.socket, seconds: float) -> None:
     """Have the kernel end the connection when what was sent is not acknowledged for so long."""
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere it takes the kernel's own patience
         milliseconds = max(1, round(seconds * 1000))

@@ -20,6 +20,7 @@ from tornado.netutil import bind_sockets
 from handlers.application import application
 from handlers.forwarded import Proxies
 from handlers.keysource import KeySource, fetcher
+from handlers.unread import Unread
 from notifier import audit, logs
 from notifier.assets import static_path
 from notifier.auth.jwks import Jwks
@@ -47,11 +48,12 @@ SPARE_FILES = 256
 
 
 class _HTTPServer(HTTPServer):
-    """Tells the application when a connection has closed, and keeps addresses from opening too
-    many.
+    """Tells the application when a connection has closed, keeps addresses from opening too many,
+    and cuts off who reads no answers.
     """
 
     lobby: Lobby
+    unread: Unread
     counts: Counts
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
@@ -60,6 +62,9 @@ class _HTTPServer(HTTPServer):
         else:
             self.counts.errors[TooManyConnectionsFromAddress.code] += 1
             stream.close()
+
+    def sweep(self, now: float) -> None:
+        self.unread.sweep(self._connections, now)
 
     def on_close(self, server_conn: object) -> None:
         super().on_close(server_conn)
@@ -113,6 +118,7 @@ class Server:
         self._http.lobby = Lobby(
             limit and limit + SPARE_FILES, Proxies(settings.trusted_proxies).trusts_peer
         )
+        self._http.unread = Unread(settings.stalled_seconds, settings.max_backlog_bytes)
         self._http.counts = self.node.counts
         # The application itself looks after those who take too long.
         self._http.conn_params.header_timeout = None
@@ -222,6 +228,7 @@ class Server:
         while True:
             try:
                 more = self.node.sweep()
+                self._http.sweep(asyncio.get_running_loop().time())
                 self._watch()
             except Exception as error:  # noqa: BLE001
                 # One bad connection must not end everybody's keep-alive.

@@ -187,8 +187,10 @@ async def open_stream(
 
 
 @asynccontextmanager
-async def wire_to(port: int, tls: ssl.SSLContext | None = None) -> AsyncIterator[Wire]:
-    reader, writer = await open_stream(port, tls=tls)
+async def wire_to(
+    port: int, tls: ssl.SSLContext | None = None, *, receive_buffer: int | None = None
+) -> AsyncIterator[Wire]:
+    reader, writer = await open_stream(port, tls=tls, receive_buffer=receive_buffer)
     wire = Wire(reader, writer)
     try:
         yield wire
@@ -196,6 +198,23 @@ async def wire_to(port: int, tls: ssl.SSLContext | None = None) -> AsyncIterator
         wire.close()
         with suppress(OSError):
             await writer.wait_closed()
+
+
+@asynccontextmanager
+async def choked(server: Server) -> AsyncIterator[Wire]:
+    """Its one connection, which is full at the server's end: whatever is answered has to wait."""
+    async with wire_to(server.port, receive_buffer=2048) as wire:
+        await until(lambda: len(server._http._connections) == 1)
+        (connection,) = server._http._connections
+        full = 0
+        while full < 3:
+            try:
+                connection.stream.socket.send(b"." * 65536)
+                full = 0
+            except BlockingIOError:
+                full += 1
+            await asyncio.sleep(0.01)
+        yield wire
 
 
 def head(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -27,9 +26,8 @@ from tests.frames import BINARY, CLOSE, TEXT, client_frame
 from tests.handlers.serving import (
     Answer,
     RawSocket,
-    Wire,
+    choked,
     head,
-    open_stream,
     raw_socket,
     request,
     serving,
@@ -359,22 +357,6 @@ async def test_users_come_page_by_page(server: Server) -> None:
     assert ([each["user"] for each in second["revocations"]], second["next"]) == (["ü"], None)
 
 
-async def choked(port: int, server: Server) -> tuple[Wire, asyncio.StreamWriter]:
-    """A connection whose socket is full at the server's end: whatever is answered has to wait."""
-    reader, writer = await open_stream(port, receive_buffer=2048)
-    await until(lambda: len(server._http._connections) == 1)
-    (connection,) = server._http._connections
-    full = 0
-    while full < 3:
-        try:
-            connection.stream.socket.send(b"." * 65536)
-            full = 0
-        except BlockingIOError:
-            full += 1
-        await asyncio.sleep(0.01)
-    return Wire(reader, writer), writer
-
-
 @pytest.mark.parametrize("path", ["/events?channel=a", "/stream?channel=a"])
 @pytest.mark.parametrize("kind", ["token", "user", "key"])
 async def test_who_was_on_the_way_in_when_it_was_revoked_is_out_too(
@@ -384,23 +366,22 @@ async def test_who_was_on_the_way_in_when_it_was_revoked_is_out_too(
     async with site(tmp_path) as made:
         (server,) = made.nodes
         credential = made.reader if kind == "key" else token(jti="lost")
-        wire, writer = await choked(server.port, server)
-        await wire.send(head("GET", path, {"X-API-Key": credential}))
         connections = server.node.connections
-        await until(lambda: connections._arriving == 1)
-        if kind == "key":
-            KeyFile(tmp_path / "keys.toml").remove("reader")
-            server.reload()
-        elif kind == "user":
-            await made.ask("POST", "/revocations", {"user": "42"})
-        else:
-            await made.ask("POST", "/revocations", {"token_id": "lost", "until": LATER})
-        for _ in range(3):
-            server.node.sweep()
-        assert connections._arriving == 1
-        answer = (await wire.ended()).lstrip(b".")
-        assert answer.startswith(b"HTTP/1.1 200") and b'"code":40101' in answer, answer
-        writer.close()
+        async with choked(server) as wire:
+            await wire.send(head("GET", path, {"X-API-Key": credential}))
+            await until(lambda: connections._arriving == 1)
+            if kind == "key":
+                KeyFile(tmp_path / "keys.toml").remove("reader")
+                server.reload()
+            elif kind == "user":
+                await made.ask("POST", "/revocations", {"user": "42"})
+            else:
+                await made.ask("POST", "/revocations", {"token_id": "lost", "until": LATER})
+            for _ in range(3):
+                server.node.sweep()
+            assert connections._arriving == 1
+            answer = (await wire.ended()).lstrip(b".")
+            assert answer.startswith(b"HTTP/1.1 200") and b'"code":40101' in answer, answer
         await until(lambda: not connections)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -28,6 +29,7 @@ LONER = "127.0.2.1"
 MOST = 100
 SETTINGS = (
     *("--header-timeout", "1.5s", "--ping-interval", "5s", "--ping-timeout", "5s"),
+    *("--stalled-seconds", "1.5s"),
     *("--max-connections-per-address", str(MOST), "--max-new-connections-per-second", "500"),
 )
 # What an allocator keeps for later, beside which a leak of a few KiB a connection shows.
@@ -70,6 +72,13 @@ class Attacker:
         while data := await self.read():
             received += data
         return received
+
+    async def hung_up_on(self) -> None:
+        """Wait until the server does, reading nothing."""
+        poll = select.poll()
+        poll.register(self._socket, 0)  # an error, a reset, which need not be asked for
+        while not poll.poll(0):  # noqa: ASYNC110 -- an event loop asks for more than that
+            await asyncio.sleep(0.05)
 
     async def upgrade(self, path: str = "/ws?channel=unheard") -> int:
         """Ask for a WebSocket; the status, or 0 where the server just hangs up."""
@@ -205,6 +214,22 @@ async def floods_of_commands_and_pings(port: int) -> None:
         await asyncio.gather(*(attack(number, one) for number, one in enumerate(them)))
 
 
+async def answers_never_read(port: int) -> None:
+    """More of them than a kernel holds, of each of many."""
+    publication = b"x" * 50_000
+    async with wire_to(port) as wire:
+        for _ in range(20):
+            await wire.send(
+                head("POST", "/notify/long", {"Content-Length": str(len(publication))})
+                + publication
+            )
+            assert (await wire.answer()).status == 200
+    async with attackers(port, MOST) as them:
+        asking = head("GET", "/channels/long/history?limit=1000") * 50
+        assert all(await asyncio.gather(*(one.send(asking) for one in them)))
+        await asyncio.gather(*(one.hung_up_on() for one in them))
+
+
 def open_files(node: Process) -> int:
     return len(list(Path(f"/proc/{node.pid}/fd").iterdir()))
 
@@ -234,6 +259,7 @@ def node() -> Iterator[Process]:
         frames_too_large,
         messages_never_finished,
         floods_of_commands_and_pings,
+        answers_never_read,
     ],
     ids=lambda attack: attack.__name__,
 )

@@ -233,6 +233,8 @@ def test_connections_tell_the_application_of_requests() -> None:
     reading = inspect.getsource(HTTP1Connection._read_message_inner)
     for name in ("self.params.header_timeout", "self._body_timeout"):
         assert f"if {name} is None:" in reading, f"{CHANGED}{name} can't be None any more"
+    # unread.py is told of these, among which are none that were detached.
+    assert HTTPServer(Application())._connections == set(), f"{CHANGED}HTTPServer._connections"
     parameters_of_connections = HTTPServer(Application()).conn_params
     assert parameters_of_connections.body_timeout is None, f"{CHANGED}body_timeout"
     assert hasattr(parameters_of_connections, "header_timeout"), f"{CHANGED}header_timeout"
