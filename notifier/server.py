@@ -176,6 +176,9 @@ class Server:
         If they can't be used it goes on with those it has.
         """
         self._look_at_keys(again=True)
+        self._load_keypair()
+
+    def _load_keypair(self) -> None:
         if self._keypair is None:
             return
         try:
@@ -249,7 +252,7 @@ class Server:
             return
         self._look_at = now + WATCH_SECONDS
         if self._keypair.changed():
-            self.reload()
+            self._load_keypair()
 
     async def _measure_lag(self) -> None:
         """How much later than it should a turn of the loop comes."""

@@ -21,6 +21,7 @@ from notifier.auth.keyfile import KeyFile
 from notifier.auth.scopes import Scope
 from notifier.instants import format_instant
 from notifier.node import Node
+from tests.certificates import certificate
 from tests.handlers.serving import head, open_stream, request, until
 from tests.handlers.test_administration import LATER, Site, site, subscribed, token
 
@@ -145,6 +146,21 @@ async def test_keys_read_anew_are_told(made: Site, audited: list[dict[str, Any]]
         {**about, "by": "signal", "outcome": "done", "ended": 0},
         {**about, "by": "signal", "outcome": "failed"},
     ]
+
+
+async def test_a_certificate_that_was_replaced_is_no_reason_to_read_keys_anew(
+    tmp_path: Path, audited: list[dict[str, Any]]
+) -> None:
+    pair = certificate(tmp_path)
+    tls = {"tls_cert": str(pair.cert), "tls_key": str(pair.key)}
+    async with site(tmp_path, tls) as made:
+        (server,) = made.nodes
+        pair.put(certificate(tmp_path, "other"))
+        before = server._http.ssl_options
+        server._look_at = 0.0
+        server._watch()
+        assert server._http.ssl_options is not before
+    assert audited == []
 
 
 def test_acts_are_told_whatever_the_level_of_the_log_is() -> None:
