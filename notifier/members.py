@@ -14,7 +14,7 @@ class Member:
     :param transport: how it came: ``websocket``, ``events``, ``stream`` or ``raw``.
     :param since_ms: when it joined the channel, in milliseconds since 1970.
     :param node: the id of the node it is connected to.
-    :param user: whom its token spoke for when it joined; ``None`` without one.
+    :param user: whom its token speaks for; ``None`` without one.
     :param info: JSON that the token has for those who see presence.
     """
 

@@ -230,7 +230,7 @@ class Node:
         return identity
 
     def _recheck(self, connection: Connection) -> None:
-        """Of what the connection follows, end what it may not."""
+        """Of what the connection follows, end what it may not, and say elsewhere who follows it."""
         sink = connection.sink
         for name in self._subscriptions.names(sink):
             try:
@@ -243,6 +243,9 @@ class Node:
                 self.access.check(connection.identity, Scope.PRESENCE, channel)
             except NotifierError:
                 self._presence.unwatch(channel, sink)
+        for channel in list(self._hub.of(sink)):
+            if self._presence.introduce_anew(channel, sink):
+                self._fleet.attend(channel)
 
     # --- use cases ---
 

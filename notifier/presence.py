@@ -17,6 +17,7 @@ entry in a dict. When they are few again, the watchers are told anew who is ther
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 
@@ -104,6 +105,19 @@ class Presence:
         self._changed(roster, came=[member])
         if new:
             self._gather(channel)
+
+    def introduce_anew(self, channel: str, sink: Sink) -> bool:
+        """The connection may be of somebody else than when it joined; whether it is."""
+        roster = self._rosters.get(channel)
+        before = None if roster is None else roster.members.get(sink)
+        if roster is None or before is None:
+            return False
+        now = replace(self._member_of(sink), since_ms=before.since_ms)
+        if now == before:
+            return False
+        roster.members[sink] = now
+        self._changed(roster, left=[before], came=[now])
+        return True
 
     def leave(self, channel: str, sink: Sink) -> None:
         """It does so no more, if it did."""

@@ -30,6 +30,7 @@ from tests.handlers.serving import (
     until,
     wire_to,
 )
+from tests.redisservers.server import RedisServer
 
 DARK = {"dark": NamespaceSettings(presence=False)}
 
@@ -433,3 +434,40 @@ async def test_members_are_told_with_who_their_tokens_are_of() -> None:
                 assert member["user"] == "43" and "info" not in member
                 answer = await request(server.port, "GET", "/channels/a/presence")
                 assert json.loads(answer.body)["members"] == [nobody, member]
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+async def test_who_becomes_somebody_else_is_told_as_that(
+    redis_server: RedisServer, nodes: int
+) -> None:
+    signing = signing_secret(SECRET)
+
+    def token(sub: str, **claims: Any) -> str:
+        granted = {"sub": sub, "channels": ["a"], "exp": time.time() + 600}
+        return make_token({**granted, **claims}, signing)
+
+    brokers = {"broker": redis_server.url, "redis_prefix": f"anew{time.time_ns()}"}
+    public = {"who_may_subscribe": "public", "who_may_see_presence": "public"}
+    everything = {"presence": True, "token_secret": SECRET, **public, **brokers}
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(serving(**everything)) for _ in range(nodes)]
+        ann = {"Authorization": f"Bearer {token('42', info={'name': 'Ann'})}"}
+        socket = await stack.enter_async_context(raw_socket(servers[0].port, "/ws?channel=a", ann))
+        await joined(socket)
+        watcher = await stack.enter_async_context(
+            raw_socket(servers[-1].port, "/ws?channel=a&presence=1")
+        )
+        await joined(watcher)
+        now = await watcher.message()
+        (before,) = [member for member in now["members"] if "user" in member]
+        # Who stays the same is not told of, whatever else its token says.
+        for fresh in (token("42", info={"name": "Ann"}, jti="new"), token("43")):
+            assert (await socket.ask({"type": "authenticate", "token": fresh}))["type"] == "reply"
+        left, came = await watcher.message(), await watcher.message()
+        assert (left["event"], left["member"], left["count"]) == ("leave", before, 1)
+        assert (came["event"], came["count"]) == ("join", 2)
+        after = {name: value for name, value in before.items() if name != "info"} | {"user": "43"}
+        assert came["member"] == after
+        for server in servers:
+            answer = await request(server.port, "GET", "/channels/a/presence")
+            assert after in json.loads(answer.body)["members"]
