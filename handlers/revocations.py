@@ -26,6 +26,7 @@ from notifier.errors import (
     BadParameter,
     BrokerUnavailable,
     NodesSilent,
+    TooManyRevocations,
     UnknownField,
 )
 from notifier.instants import format_instant, parse_instant
@@ -107,7 +108,15 @@ class RevocationList(Handler):
             answers={
                 200: Answer("They are revoked.", {JSON: answers.Revoked | answers.UserRevoked})
             },
-            errors=(UnknownField, BadJSON, BadBody, BadField, BrokerUnavailable, NodesSilent),
+            errors=(
+                UnknownField,
+                BadJSON,
+                BadBody,
+                BadField,
+                TooManyRevocations,
+                BrokerUnavailable,
+                NodesSilent,
+            ),
         ),
     }
 

@@ -90,9 +90,11 @@ class Administration:
         """Let the token, or all of a user's, be good no longer, on any node; how many connections
         that ended.
 
+        :raises TooManyRevocations: it is in force nowhere.
         :raises NodesSilent: it is kept for those who did not answer.
         :raises BrokerUnavailable: it is in force on this node, and perhaps on no other.
         """
+        self._residents.check_room(revocation)
         ended = self._residents.revoke([revocation])
         elsewhere: Sequence[int] = await self._fleet.revoke(revocation)
         return ended + sum(elsewhere)

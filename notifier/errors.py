@@ -53,7 +53,8 @@
     ├── TooManyConnections          50304  on this node
     ├── NodesSilent                 50305  some nodes did not answer; carries which
     ├── KeysUnavailable             50306  what verifies a token can't be fetched
-    └── TooManyTickets              50307  of all together, that nobody has shown yet
+    ├── TooManyTickets              50307  of all together, that nobody has shown yet
+    └── TooManyRevocations          50308  in force
 
 The number is ``HTTP status × 100 + serial``; it is the same on every transport. ``temporary``
 says whether the same request may succeed later. Each number is explained in
@@ -413,5 +414,13 @@ class TooManyTickets(NotifierError):
     """Facts: ``limit``, ``retry_after_ms``."""
 
     code = 50307
+    close_code = TRY_AGAIN
+    temporary = True
+
+
+class TooManyRevocations(NotifierError):
+    """Facts: ``limit``."""
+
+    code = 50308
     close_code = TRY_AGAIN
     temporary = True

@@ -34,6 +34,7 @@ class State:
     :param held_bytes: of publications, held ready for those who catch up.
     :param trouble: the broker can't be relied on.
     :param revocations: tokens that are good no longer, though their time is not over.
+    :param forgotten_revocations: how many were more than are remembered.
     :param api_keys_trouble: the file of API keys can't be used.
     :param keys_trouble: the keys that verify tokens could not be read or fetched the last time.
     """
@@ -45,6 +46,7 @@ class State:
     trouble: bool
     draining: bool
     revocations: int
+    forgotten_revocations: int
     api_keys_trouble: bool
     keys_trouble: bool
 
@@ -251,6 +253,11 @@ class Metrics(Collector):
             "notifier_revocations",
             "Revoked tokens, and users, that are remembered, until their time is over.",
             state.revocations,
+        )
+        yield CounterMetricFamily(
+            "notifier_revocations_forgotten",
+            "Revocations that were more than are remembered, and are in force no longer.",
+            state.forgotten_revocations,
         )
         yield GaugeMetricFamily(
             "notifier_api_keys_trouble",

@@ -199,6 +199,7 @@ class Node:
             trouble=self.broker.trouble is not None,
             draining=self.connections.draining,
             revocations=len(self.authenticator.revocations),
+            forgotten_revocations=self.authenticator.revocations.forgotten,
             api_keys_trouble=self.authenticator.api_keys_trouble is not None,
             keys_trouble=self.authenticator.keys_trouble is not None,
         )

@@ -107,6 +107,13 @@ class Residents:
         """Of all of users' tokens: all that are in force."""
         return self._authenticator.revocations.users_in_force(self._now())
 
+    def check_room(self, revocation: AnyRevocation) -> None:
+        """See that one more can be in force.
+
+        :raises TooManyRevocations:
+        """
+        self._authenticator.revocations.check_room(revocation, self._now())
+
     def revoke(self, revocations: Iterable[AnyRevocation]) -> int:
         """Let these tokens be good no longer; how many connections came with them."""
         tokens, users = set(), set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from notifier.auth.identity import Identity
+from notifier.errors import TooManyRevocations
 from notifier.expiries import Expiries
 
 MAX_TOKEN_ID_BYTES = 200
@@ -44,8 +45,8 @@ AnyRevocation = Revocation | UserRevocation
 class Revocations:
     """What is revoked, each until its tokens would have expired anyway.
 
-    :param limit: ids of tokens that are kept, and users; of more, those whose tokens end first are
-        forgotten.
+    :param limit: ids of tokens that are kept, and users. Of more, which there are only where nodes
+        that don't hear each other have room for them, those that end first are forgotten.
     :ivar forgotten: how many those were.
     """
 
@@ -72,6 +73,23 @@ class Revocations:
             if until > now
         ]
 
+    def check_room(self, revocation: AnyRevocation, now: float) -> None:
+        """See that it would be in force without another being forgotten for it.
+
+        :raises TooManyRevocations:
+        """
+        match revocation:
+            case Revocation(name):
+                ends, what = self._tokens, "tokens are revoked by their ids"
+            case UserRevocation(name):
+                ends, what = self._users, "users are revoked"
+        self._drop_ended(now)
+        if name not in ends and len(ends) >= self._limit:
+            raise TooManyRevocations(
+                f"{self._limit} {what}, and no more are remembered: this one is not.",
+                limit=self._limit,
+            )
+
     def add(self, revocation: AnyRevocation, now: float) -> None:
         """From now on it is in force."""
         match revocation:
@@ -85,7 +103,11 @@ class Revocations:
 
         :param until: when it expires, in seconds since 1970; a later one given before stays.
         """
-        self._keep(self._tokens, token_id, until, now)
+        self._drop_ended(now)
+        _extend(self._tokens, token_id, until, now)
+        if len(self._tokens) > self._limit:
+            self._tokens.take_first()
+            self.forgotten += 1
 
     def revoke_user(self, user: str, before: float, until: float, now: float) -> None:
         """Let no token be good any longer that was issued to the user before then.
@@ -93,10 +115,14 @@ class Revocations:
         :param before: in seconds since 1970; a later one given before stays, and so it is with
             ``until``.
         """
-        for dropped in self._keep(self._users, user, until, now):
-            self._before.pop(dropped, None)
-        if user in self._users:
-            self._before[user] = max(before, self._before.get(user, 0.0))
+        self._drop_ended(now)
+        _extend(self._users, user, until, now)
+        if user not in self._users:
+            return
+        self._before[user] = max(before, self._before.get(user, 0.0))
+        if len(self._users) > self._limit:
+            del self._before[self._users.take_first()]
+            self.forgotten += 1
 
     def is_revoked(self, token_id: str, now: float) -> bool:
         return (self._tokens.at(token_id) or 0.0) > now
@@ -111,12 +137,12 @@ class Revocations:
         # Who does not say when it was issued may have been at any time.
         return (identity.issued_at or 0.0) < self._before[identity.name]
 
-    def _keep(self, ends: Expiries, name: str, until: float, now: float) -> list[str]:
-        """Those that are kept no longer."""
-        dropped = ends.take_due(now)
-        if until > max(now, ends.at(name) or 0.0):
-            ends.set(name, until)
-        while len(ends) > self._limit:
-            dropped.append(ends.take_first())
-            self.forgotten += 1
-        return dropped
+    def _drop_ended(self, now: float) -> None:
+        self._tokens.take_due(now)
+        for user in self._users.take_due(now):
+            del self._before[user]
+
+
+def _extend(ends: Expiries, name: str, until: float, now: float) -> None:
+    if until > max(now, ends.at(name) or 0.0):
+        ends.set(name, until)

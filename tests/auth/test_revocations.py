@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.auth.identity import Identity
 from notifier.auth.revocations import Revocation, Revocations, UserRevocation
+from notifier.errors import TooManyRevocations
 
 
 def test_id_is_revoked_until_its_time() -> None:
@@ -41,6 +43,24 @@ def test_over_the_limit_those_that_end_first_are_forgotten_and_counted() -> None
         revocations.revoke(token_id, until, now=0)
     assert [token_id for token_id in "abcd" if revocations.is_revoked(token_id, 0)] == list("bcd")
     assert revocations.forgotten == 1
+
+
+def test_there_is_room_for_what_is_known_and_for_what_takes_the_place_of_an_ended_one() -> None:
+    revocations = Revocations(limit=2)
+    tokens = [Revocation(name, 100 * n) for n, name in enumerate("abc", start=1)]
+    users = [UserRevocation(name, 50, 100 * n) for n, name in enumerate("abc", start=1)]
+    for kind in (tokens, users):
+        for each in kind[:2]:
+            revocations.check_room(each, 0)
+            revocations.add(each, 0)
+    for kind in (tokens, users):
+        with pytest.raises(TooManyRevocations) as refusal:
+            revocations.check_room(kind[2], 99)
+        assert refusal.value.limit == 2
+        revocations.check_room(kind[0], 99)
+    for kind in (tokens, users):
+        revocations.check_room(kind[2], 100)
+    assert revocations.users_in_force(100) == users[1:2], "room is made among both alike"
 
 
 TIMES = st.integers(0, 50)

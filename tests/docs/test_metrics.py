@@ -25,6 +25,7 @@ def families() -> list[Any]:
         trouble=False,
         draining=False,
         revocations=0,
+        forgotten_revocations=0,
         api_keys_trouble=False,
         keys_trouble=False,
     )

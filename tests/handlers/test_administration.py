@@ -16,6 +16,7 @@ from notifier.auth.issuing import make_token, signing_secret
 from notifier.auth.keyfile import KeyFile
 from notifier.auth.keys import make_key
 from notifier.auth.reach import Reach
+from notifier.auth.revocations import Revocations
 from notifier.auth.scopes import OF_CHANNELS, Scope
 from notifier.config import Settings
 from notifier.config.values import HoldsPassword, is_secret
@@ -383,6 +384,20 @@ async def test_who_was_on_the_way_in_when_it_was_revoked_is_out_too(
             answer = (await wire.ended()).lstrip(b".")
             assert answer.startswith(b"HTTP/1.1 200") and b'"code":40101' in answer, answer
         await until(lambda: not connections)
+
+
+async def test_a_revocation_that_would_not_be_remembered_is_refused(alone: Site) -> None:
+    node = alone.nodes[0].node
+    node.authenticator.revocations = Revocations(limit=2)
+    for name, end in (("one", LATER), ("two", LATER), ("sooner", LATER - 9)):
+        for told in ({"token_id": name, "until": end}, {"user": name}):
+            answer = await alone.ask("POST", "/revocations", told)
+            assert answer.status == (503 if name == "sooner" else 200), told
+            assert name != "sooner" or answer.code == 50308
+    for name, status in (("one", 401), ("two", 401), ("sooner", 404)):
+        answer = await alone.ask("GET", "/channels/a", key=token(jti=name))
+        assert answer.status == status, name
+    assert node.authenticator.revocations.forgotten == 0
 
 
 async def test_revocations_come_page_by_page(server: Server) -> None:
