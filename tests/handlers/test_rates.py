@@ -349,7 +349,7 @@ async def test_a_user_has_so_many_tickets_that_nobody_has_shown() -> None:
 
 
 async def test_where_nobody_is_known_tickets_are_counted_by_address() -> None:
-    proxied = {"max_tickets_per_user": 1, "trusted_proxies": ("127.0.0.1",)}
+    proxied = {"max_tickets_per_user": 1, "trusted_proxies": ("127.0.0.1",), "insecure": True}
     async with serving(**proxied) as server:
         for client in ("192.0.2.1", "192.0.2.2"):
             headers = {"X-Forwarded-For": client}
