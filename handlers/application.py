@@ -51,7 +51,7 @@ def application(node: Node, static: Path) -> Application:
             url(route.regex, route.handler, {"node": node, "policy": route.policy} | route.more)
             for route in table
         ],
-        patience=Patience(node.settings),
+        patience=Patience(node.settings, node.counts),
         malformed=Malformed(node.counts, hsts_seconds=int(node.settings.hsts_max_age)),
         default_handler_class=NotFound,
         default_handler_args={"node": node, "policy": Policy()},

@@ -9,6 +9,8 @@ from tornado.http1connection import HTTP1ServerConnection
 from handlers.deadlines import Deadlines
 from notifier import logs
 from notifier.config import Settings
+from notifier.counts import Counts
+from notifier.errors import BodyStalled, HeadStalled
 
 log = logging.getLogger("notifier.http")
 
@@ -20,20 +22,24 @@ class Patience:
     for each body a task as well.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.heads = Deadlines(settings.header_timeout, _close)
-        self.bodies = Deadlines(settings.body_timeout, _give_up)
+    def __init__(self, settings: Settings, counts: Counts) -> None:
+        self.heads = Deadlines(settings.header_timeout, self._late_head)
+        self.bodies = Deadlines(settings.body_timeout, self._late_body)
+        self._counts = counts
 
     def closed(self, connection: HTTP1ServerConnection) -> None:
         """The connection is gone, or no longer HTTP."""
         self.heads.end(connection)
         self.bodies.end(connection)
 
+    def _late_head(self, connection: HTTP1ServerConnection) -> None:
+        # One of which nothing has come is no request, but a connection that is idle.
+        if connection.stream._read_buffer_size:
+            self._counts.errors[HeadStalled.code] += 1
+            logs.event(log, logging.INFO, "head.late", remote=str(connection.context))
+        connection.stream.close()
 
-def _close(connection: HTTP1ServerConnection) -> None:
-    connection.stream.close()
-
-
-def _give_up(connection: HTTP1ServerConnection) -> None:
-    logs.event(log, logging.INFO, "body.late", remote=str(connection.context))
-    connection.stream.close()
+    def _late_body(self, connection: HTTP1ServerConnection) -> None:
+        self._counts.errors[BodyStalled.code] += 1
+        logs.event(log, logging.INFO, "body.late", remote=str(connection.context))
+        connection.stream.close()

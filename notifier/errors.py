@@ -26,6 +26,7 @@
     ├── MethodNotAllowed            40501  carries the methods that are
     ├── BodyStalled                 40801  no byte of the body came for too long
     ├── AuthenticationTimeout       40802  a WebSocket of nobody in particular that does nothing
+    ├── HeadStalled                 40803  a request's head took too long
     ├── IdempotencyConflict         40901  the same key with another body
     ├── AlreadySubscribed           40902
     ├── NotSubscribed               40903
@@ -239,6 +240,11 @@ class BodyStalled(NotifierError):
 class AuthenticationTimeout(NotifierError):
     code = 40802
     close_code = 4408
+    temporary = True
+
+
+class HeadStalled(NotifierError):
+    code = 40803
     temporary = True
 
 

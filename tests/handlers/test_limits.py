@@ -165,6 +165,7 @@ async def test_a_slow_body_is_given_up() -> None:
         await wire.send(head("POST", "/notify/a", {"Content-Length": "100"}) + b"slow")
         await wire.ended()
         assert await stored_in(server.port, "a") == []
+        assert server.node.counts.errors[40801] == 1
 
 
 # --- heads ---
@@ -198,6 +199,11 @@ async def test_a_head_that_never_ends_is_given_up() -> None:
     async with serving(header_timeout=0.2) as server, wire_to(server.port) as wire:
         await wire.send(b"GET / HTTP/1.1\r\nHost: loc")
         assert await wire.ended() == b""
+        assert server.node.counts.errors[40803] == 1
+        # One that is only idle has asked for nothing.
+        async with wire_to(server.port) as idle:
+            assert await idle.ended() == b""
+        assert server.node.counts.errors[40803] == 1
 
 
 # --- connections and subscriptions ---
