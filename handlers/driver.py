@@ -132,7 +132,7 @@ class Driver:
                 self._node.unsubscribe(self._sink, channel)
                 self._send(messages.unsubscribed(channel, code=0, reason="you asked", ref=ref))
             case Publish(fields, ref):
-                self._check_rate()
+                self._check_rate(fields)
                 outcome = await publishing.publish(
                     self._node, fields, source="websocket", by=self._identity
                 )
@@ -165,12 +165,17 @@ class Driver:
         if ref is not None and not self._sink.closed:
             raise SubscriptionEnded(f"The subscription to {name!r} was ended before it began.")
 
-    def _check_rate(self) -> None:
+    def _check_rate(self, fields: object) -> None:
         """:raises PublishingTooFast:"""
         connection = self._node.connections.get(self._sink)
         if connection is not None:
+            limit = self._node.settings.max_channels_per_notification
             publishing.check_rate(
-                self._node, connection.identity, connection.address, source="websocket"
+                self._node,
+                connection.identity,
+                connection.address,
+                source="websocket",
+                count=publishing.publications_of(fields, limit),
             )
 
     def _refuse(self, refusal: NotifierError, ref: Ref = None) -> None:

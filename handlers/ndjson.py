@@ -12,7 +12,7 @@ from typing import Any
 
 from handlers.inorder import InOrder
 from handlers.lines import Line, LineSplitter
-from handlers.publishing import Outcome, failed, goes_alone, publish
+from handlers.publishing import Outcome, failed, goes_alone, publications_of, publish
 from notifier.auth.identity import Identity
 from notifier.errors import BadBody, BodyTooLarge, BrokerUnavailable, NotifierError
 from notifier.jsontext import parse_json
@@ -168,7 +168,7 @@ class LinePublisher:
         window, self._window, self._window_bytes = self._window, [], 0
         if not window:
             return
-        await self._wait_for_turn(len(window))
+        await self._wait_for_turn([item for _, item in window])
         outcomes = await self._in_order(self._step, window)
         self.ended = window[-1][0]
         await self._tell(
@@ -183,13 +183,17 @@ class LinePublisher:
             while self._node.crowded(channel, WINDOW_IN_FEED):  # noqa: ASYNC110 -- each turn sends
                 await asyncio.sleep(0)
 
-    async def _wait_for_turn(self, count: int) -> None:
+    async def _wait_for_turn(self, items: Sequence[dict[str, Any] | Outcome]) -> None:
         """Who publishes too fast is slowed down: nothing is read of it meanwhile.
 
         :raises NotifierError: there is no use in waiting.
         """
         rate = self._node.publish_rate
-        wait = 0.0 if rate is None else rate.owe(self._by(), self._address, count)
+        wait = 0.0
+        if rate is not None:
+            limit = self._node.settings.max_channels_per_notification
+            count = sum(publications_of(item, limit) for item in items)
+            wait = rate.owe(self._by(), self._address, count)
         while wait > 0:
             await asyncio.sleep(min(wait, LOOK_SECONDS))
             wait -= LOOK_SECONDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from tornado.httputil import HTTPServerRequest
@@ -16,7 +17,13 @@ from handlers.longbody import LongBody
 from handlers.ndjson import is_ndjson
 from handlers.parameters import CHANNEL
 from handlers.policy import Policy
-from handlers.publishing import Outcome, check_rate, publish, publish_all
+from handlers.publishing import (
+    Outcome,
+    check_rate,
+    publications_of,
+    publish,
+    publish_all,
+)
 from notifier.errors import TooManyItems
 from notifier.node import Node
 
@@ -95,13 +102,15 @@ class Notify(Handler):
         else:
             await self._publish_one(items, channel, key)
 
-    def _check_rate(self, count: int) -> None:
+    def _check_rate(self, items: Sequence[Any]) -> None:
         if self.node.publish_rate is not None:
             address = str(self.request.remote_ip)
+            limit = self.node.settings.max_channels_per_notification
+            count = sum(publications_of(fields, limit) for fields in items)
             check_rate(self.node, self.identity, address, source="http", count=count)
 
     async def _publish_one(self, fields: Any, channel: str | None, key: str | None) -> None:
-        self._check_rate(1)
+        self._check_rate([fields])
         outcome = await publish(
             self.node, fields, source="http", by=self.identity, channel=channel, key=key
         )
@@ -115,7 +124,7 @@ class Notify(Handler):
             raise TooManyItems(
                 f"An array may hold {limit} notifications (setting max_batch).", limit=limit
             )
-        self._check_rate(len(items))
+        self._check_rate(items)
         outcomes = await publish_all(
             self.node, items, source="http", by=self.identity, channel=channel, key=key
         )

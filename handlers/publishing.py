@@ -127,8 +127,9 @@ async def publish(
 
 
 def check_rate(node: Node, by: Identity, address: str, *, source: str, count: int = 1) -> None:
-    """Before so many notifications are published: are they too many for a moment?
+    """Before so much is published: is it too much for a moment?
 
+    :param count: publications: a notification is one in each of its channels.
     :param address: where they come from.
     :raises PublishingTooFast:
     """
@@ -179,6 +180,18 @@ async def publish_all(
 def goes_alone(fields: object) -> bool:
     """It is for several channels, each begun for itself: nothing may overtake it."""
     return isinstance(fields, dict) and "channels" in fields
+
+
+def publications_of(fields: object, limit: int) -> int:
+    """How many a notification becomes, as far as can be told before it is looked at.
+
+    :param limit: of what names more channels nothing is published.
+    """
+    channels = fields.get("channels") if isinstance(fields, dict) else None
+    if not isinstance(channels, list):
+        return 1
+    distinct = {channel for channel in channels if isinstance(channel, str)}
+    return min(max(1, len(distinct)), limit)
 
 
 def _targets(notification: Notification, node: Node) -> list[str]:

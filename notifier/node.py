@@ -116,7 +116,12 @@ class Node:
         publishes = settings.max_publishes_per_second
         # Of each producer; none where there is no limit.
         self.publish_rate = (
-            PublishRate(publishes, clock, at_once=settings.max_batch, on_taken=fleet.spend)
+            PublishRate(
+                publishes,
+                clock,
+                at_once=settings.max_batch * settings.max_channels_per_notification,
+                on_taken=fleet.spend,
+            )
             if publishes
             else None
         )

@@ -26,9 +26,10 @@ class PublishRate:
     What is told is what was let through, never what a client says. It names buckets, not producers
     (:func:`~notifier.limits.bucket_of`).
 
-    :param per_second: notifications.
+    :param per_second: publications: a notification counts once for each of its channels.
     :param clock: seconds, monotonic.
-    :param at_once: the most that is asked for at once: an array's worth.
+    :param at_once: the most that is asked for at once: an array's worth, each for as many channels
+        as may be.
     :param on_taken: told of each bucket, and how much was taken from it.
     :ivar burst: how many may come at once.
     """

@@ -360,8 +360,9 @@ class Settings(BaseSettings):
         "Limits",
         0,
         "Notifications one producer may send in a second, to all nodes on one Redis together; "
-        "twice as many at once. A producer is an API key, the sub of a token, or else an address. "
-        "0 is any number. All nodes should have the same.",
+        "twice as many at once. One for several channels counts once for each. A producer is an "
+        "API key, the sub of a token, or else an address. 0 is any number. All nodes should have "
+        "the same.",
         ge=0,
     )
     max_channel_name_bytes: Size = _setting(

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic_core import to_json
 
+from handlers.publishing import publications_of
 from notifier.auth.keyfile import KeyFile
 from notifier.auth.keys import make_key
 from notifier.auth.reach import Reach
@@ -279,6 +281,48 @@ async def test_an_array_counts_for_what_it_holds_and_is_refused_as_a_whole() -> 
         assert (await post(server.port, items[:1])).status == 200
         assert [one["message"] for one in await stored_in(server.port, "a")] == ["0", "1", "2", "0"]
         assert server.node.counts.intakes["http"].refused[42906] == 3
+
+
+TO_THREE = {"channels": ["a", "b", "a", "c"], "message": "x"}
+
+
+@pytest.mark.parametrize("body", [TO_THREE, [TO_THREE]])
+async def test_what_is_for_several_channels_counts_for_each(body: object) -> None:
+    async with serving(max_publishes_per_second=2) as server:
+        assert (await request(server.port, "POST", "/notify", body=to_json(body))).status == 200
+        assert (await post(server.port, {"message": "one is left"})).status == 200
+        answer = await request(server.port, "POST", "/notify", body=to_json(body))
+        assert (answer.status, answer.code) == (429, 42906)
+        assert server.node.counts.intakes["http"].refused[42906] == 3
+
+
+async def test_so_it_does_over_a_websocket_and_in_lines() -> None:
+    async with serving(max_publishes_per_second=2) as server:
+        async with raw_socket(server.port) as socket:
+            assert (await socket.ask({"type": "publish", **TO_THREE}))["type"] == "reply"
+            assert (await socket.ask({"type": "publish", **TO_THREE}))["code"] == 42906
+    async with serving(max_publishes_per_second=50) as server:
+        began = time.monotonic()
+        lines = {"Content-Type": "application/x-ndjson"}
+        body = (to_json(TO_THREE) + b"\n") * 42
+        answer = await request(server.port, "POST", "/notify", body=body, headers=lines)
+        assert time.monotonic() - began > 0.45, "a hundred at once, and half a second's worth"
+        assert (answer.status, answer.json["stored"]) == (200, 42)
+
+
+@pytest.mark.parametrize(
+    ("fields", "count"),
+    [
+        ({"channel": "a"}, 1),
+        ({"channels": []}, 1),
+        ({"channels": "a,b"}, 1),
+        ({"channels": [1, ["a"], None, "a", "b"]}, 2),
+        ({"channels": [str(number) for number in range(1000)]}, 50),
+        ([], 1),
+    ],
+)
+def test_so_many_it_counts_whatever_is_sent(fields: object, count: int) -> None:
+    assert publications_of(fields, 50) == count
 
 
 async def test_lines_are_slowed_down_and_all_of_them_stored() -> None:
