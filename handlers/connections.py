@@ -31,7 +31,12 @@ _WHO = (
 class ConnectionList(Handler):
     """The clients' connections to all nodes; or an end to all of one user or key."""
 
-    acts: ClassVar = {"GET": "connections.list", "DELETE": "connections.end"}
+    acts: ClassVar = {
+        "GET": "connections.list",
+        # The length of its answer tells whether somebody is there.
+        "HEAD": "connections.list",
+        "DELETE": "connections.end",
+    }
 
     describes: ClassVar[Operations] = {
         "GET": Operation(

@@ -69,6 +69,7 @@ async def test_each_act_is_one_event(made: Site, audited: list[dict[str, Any]]) 
         for method, path, body in (
             ("DELETE", f"{one}/subscriptions/a", None),
             ("GET", "/connections?user=42", None),
+            ("HEAD", "/connections?user=42", None),
             ("DELETE", one, None),
             ("DELETE", "/connections?key=nobody", None),
             ("DELETE", "/channels/a/history", None),
@@ -89,6 +90,7 @@ async def test_each_act_is_one_event(made: Site, audited: list[dict[str, Any]]) 
     refused = {"outcome": "refused", "code": 40402, "path": "/channels/a/history"}
     assert audited == [
         {"act": "subscription.end", **BY_ADMIN, "path": f"{one}/subscriptions/a"},
+        {"act": "connections.list", **BY_ADMIN, "user": "42"},
         {"act": "connections.list", **BY_ADMIN, "user": "42"},
         {"act": "connection.end", **BY_ADMIN, "path": one},
         {"act": "connections.end", **BY_ADMIN, "key": "nobody", "ended": 0},
