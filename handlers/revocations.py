@@ -127,9 +127,9 @@ class RevocationList(Handler):
         limit = query.read_limit(self.get_query_argument("limit", None))
         page: Sequence[AnyRevocation]
         if query.read_switch("users", self.get_query_argument("users", "0")):
-            page, following = administration.user_revocations(after, limit)
+            page, following = await administration.user_revocations(after, limit)
         else:
-            page, following = administration.revocations(after, limit)
+            page, following = await administration.revocations(after, limit)
         self.answer({"revocations": [_described(each) for each in page], "next": following})
 
     head = get

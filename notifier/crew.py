@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import notifier
@@ -91,8 +92,8 @@ class NodeCrew:
     async def answer(self, broadcast: Broadcast) -> Any:
         return await self._residents.answer(broadcast)
 
-    def revocations(self) -> Sequence[AnyRevocation]:
-        return [*self._residents.revocations(), *self._residents.user_revocations()]
+    def revocations(self) -> Iterable[AnyRevocation]:
+        return chain(self._residents.revocations(), self._residents.user_revocations())
 
     def revoked(self, revocations: Sequence[AnyRevocation]) -> None:
         self._residents.revoke(revocations)

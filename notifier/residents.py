@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -99,11 +99,11 @@ class Residents:
                 states.append(self._state(still_here))
         return states
 
-    def revocations(self) -> list[Revocation]:
+    def revocations(self) -> Iterator[Revocation]:
         """Of tokens: all that are in force."""
         return self._authenticator.revocations.in_force(self._now())
 
-    def user_revocations(self) -> list[UserRevocation]:
+    def user_revocations(self) -> Iterator[UserRevocation]:
         """Of all of users' tokens: all that are in force."""
         return self._authenticator.revocations.users_in_force(self._now())
 
@@ -118,13 +118,14 @@ class Residents:
         """Let these tokens be good no longer; how many connections came with them."""
         tokens, users = set(), set()
         for each in revocations:
-            self._authenticator.revocations.add(each, self._now())
-            match each:
-                case Revocation(token_id):
-                    tokens.add(token_id)
-                case UserRevocation(user):
-                    users.add(user)
-        return self._end_tokens(tokens, users)
+            # Of what is known already nobody is left, and it is told again with each that is not.
+            if self._authenticator.revocations.add(each, self._now()):
+                match each:
+                    case Revocation(token_id):
+                        tokens.add(token_id)
+                    case UserRevocation(user):
+                        users.add(user)
+        return self._end_tokens(tokens, users) if tokens or users else 0
 
     def recheck(self, kind: str) -> int:
         """API keys, or the keys of tokens, were replaced: end the connections of those that count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from notifier.auth.identity import Identity
@@ -61,17 +62,15 @@ class Revocations:
     def __len__(self) -> int:
         return len(self._tokens) + len(self._users)
 
-    def in_force(self, now: float) -> list[Revocation]:
-        """Tokens, in no order."""
-        return [Revocation(id, until) for id, until in self._tokens.items() if until > now]
+    def in_force(self, now: float) -> Iterator[Revocation]:
+        """Tokens as they are now, in no order; each is made when it is asked for."""
+        tokens = list(self._tokens.items())
+        return (Revocation(id, until) for id, until in tokens if until > now)
 
-    def users_in_force(self, now: float) -> list[UserRevocation]:
-        """In no order."""
-        return [
-            UserRevocation(user, self._before[user], until)
-            for user, until in self._users.items()
-            if until > now
-        ]
+    def users_in_force(self, now: float) -> Iterator[UserRevocation]:
+        """As :meth:`in_force`."""
+        users = [(user, self._before[user], until) for user, until in self._users.items()]
+        return (UserRevocation(*each) for each in users if each[2] > now)
 
     def check_room(self, revocation: AnyRevocation, now: float) -> None:
         """See that it would be in force without another being forgotten for it.
@@ -90,39 +89,45 @@ class Revocations:
                 limit=self._limit,
             )
 
-    def add(self, revocation: AnyRevocation, now: float) -> None:
-        """From now on it is in force."""
+    def add(self, revocation: AnyRevocation, now: float) -> bool:
+        """From now on it is in force; whether it was not before."""
         match revocation:
             case Revocation(token_id, until):
-                self.revoke(token_id, until, now)
+                return self.revoke(token_id, until, now)
             case UserRevocation(user, before, until):
-                self.revoke_user(user, before, until, now)
+                return self.revoke_user(user, before, until, now)
 
-    def revoke(self, token_id: str, until: float, now: float) -> None:
-        """Let the token be good no longer.
+    def revoke(self, token_id: str, until: float, now: float) -> bool:
+        """Let the token be good no longer; whether it was until now, or would have been again.
 
         :param until: when it expires, in seconds since 1970; a later one given before stays.
         """
         self._drop_ended(now)
-        _extend(self._tokens, token_id, until, now)
+        if not _extend(self._tokens, token_id, until, now):
+            return False
         if len(self._tokens) > self._limit:
-            self._tokens.take_first()
             self.forgotten += 1
+            return self._tokens.take_first() != token_id
+        return True
 
-    def revoke_user(self, user: str, before: float, until: float, now: float) -> None:
-        """Let no token be good any longer that was issued to the user before then.
+    def revoke_user(self, user: str, before: float, until: float, now: float) -> bool:
+        """Let no token be good any longer that was issued to the user before then; whether one
+        may have been until now, or would have been again.
 
         :param before: in seconds since 1970; a later one given before stays, and so it is with
             ``until``.
         """
         self._drop_ended(now)
-        _extend(self._users, user, until, now)
-        if user not in self._users:
-            return
+        extended = _extend(self._users, user, until, now)
+        if user not in self._users or not (extended or before > self._before[user]):
+            return False
         self._before[user] = max(before, self._before.get(user, 0.0))
         if len(self._users) > self._limit:
-            del self._before[self._users.take_first()]
             self.forgotten += 1
+            first = self._users.take_first()
+            del self._before[first]
+            return first != user
+        return True
 
     def is_revoked(self, token_id: str, now: float) -> bool:
         return (self._tokens.at(token_id) or 0.0) > now
@@ -143,6 +148,9 @@ class Revocations:
             del self._before[user]
 
 
-def _extend(ends: Expiries, name: str, until: float, now: float) -> None:
-    if until > max(now, ends.at(name) or 0.0):
-        ends.set(name, until)
+def _extend(ends: Expiries, name: str, until: float, now: float) -> bool:
+    """Whether it ends later now, or is new."""
+    if until <= max(now, ends.at(name) or 0.0):
+        return False
+    ends.set(name, until)
+    return True

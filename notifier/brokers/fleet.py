@@ -28,7 +28,7 @@ where the broker lives. The promises:
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -119,8 +119,9 @@ class Crew(Protocol):
     async def answer(self, broadcast: Broadcast) -> Any:
         """Do it, or find it out; what came of it, as JSON has it."""
 
-    def revocations(self) -> Sequence[AnyRevocation]:
-        """All that are in force here."""
+    def revocations(self) -> Iterable[AnyRevocation]:
+        """All that are in force here now, of which there may be very many: others may have a turn
+        between any two."""
 
     def revoked(self, revocations: Sequence[AnyRevocation]) -> None:
         """These are in force."""
@@ -201,6 +202,6 @@ class Fleet(Protocol):
     async def revoke(self, revocation: AnyRevocation) -> Sequence[Any]:
         """Keep it for all nodes there are and will be, and :meth:`broadcast` it.
 
-        :raises BrokerUnavailable: it may not be kept.
+        :raises BrokerUnavailable: it may not be kept yet; it will be, if it is in force here.
         :raises NodesSilent: it is kept, and some have yet to hear of it.
         """

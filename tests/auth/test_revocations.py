@@ -60,7 +60,7 @@ def test_there_is_room_for_what_is_known_and_for_what_takes_the_place_of_an_ende
         revocations.check_room(kind[0], 99)
     for kind in (tokens, users):
         revocations.check_room(kind[2], 100)
-    assert revocations.users_in_force(100) == users[1:2], "room is made among both alike"
+    assert list(revocations.users_in_force(100)) == users[1:2], "room is made among both alike"
 
 
 TIMES = st.integers(0, 50)
@@ -91,8 +91,42 @@ def test_those_in_force_can_be_told() -> None:
     revocations = Revocations()
     revocations.revoke("a", until=100, now=0)
     revocations.revoke("b", until=200, now=0)
-    assert revocations.in_force(99) == [Revocation("a", 100), Revocation("b", 200)]
-    assert revocations.in_force(100) == [Revocation("b", 200)]
+    assert list(revocations.in_force(99)) == [Revocation("a", 100), Revocation("b", 200)]
+    assert list(revocations.in_force(100)) == [Revocation("b", 200)]
+
+
+def test_it_is_told_whether_that_was_news() -> None:
+    revocations = Revocations(limit=2)
+    told = [
+        (Revocation("a", 100), True),
+        (Revocation("a", 100), False),
+        (Revocation("a", 90), False),
+        (Revocation("a", 110), True),
+        (Revocation("past", 50), False),
+        (Revocation("b", 200), True),
+        (Revocation("first to end", 60), False),
+        (UserRevocation("a", 40, 100), True),
+        (UserRevocation("a", 30, 90), False),
+        (UserRevocation("a", 45, 90), True),
+        (UserRevocation("a", 45, 110), True),
+        (UserRevocation("past", 40, 50), False),
+        (UserRevocation("b", 40, 200), True),
+        (UserRevocation("first to end", 40, 60), False),
+        (UserRevocation("c", 40, 300), True),
+    ]
+    assert [(each, revocations.add(each, now=50)) for each, _ in told] == told
+    assert revocations._before.keys() == {"b", "c"}
+
+
+def test_what_is_told_in_turns_may_change_meanwhile() -> None:
+    revocations = Revocations()
+    for name in "ab":
+        revocations.revoke(name, until=100, now=0)
+        revocations.revoke_user(name, before=5, until=100, now=0)
+    tokens, users = revocations.in_force(50), revocations.users_in_force(50)
+    assert (next(tokens).token_id, next(users).user) == ("a", "a")
+    revocations.revoke("c", until=200, now=100)
+    assert ([t.token_id for t in tokens], [u.user for u in users]) == (["b"], ["b"])
 
 
 def of(user: str = "42", issued_at: float | None = None, jti: str | None = None) -> Identity:
@@ -108,7 +142,7 @@ def test_all_tokens_of_a_user_are_revoked_that_were_issued_before() -> None:
     assert not revocations.covers(of("43", issued_at=1), 100)
     assert revocations.covers(of(issued_at=1), 999)
     assert not revocations.covers(of(issued_at=1), 1000)
-    assert (len(revocations), revocations.users_in_force(999)) == (
+    assert (len(revocations), list(revocations.users_in_force(999))) == (
         1,
         [UserRevocation("42", 100, 1000)],
     )
@@ -128,9 +162,9 @@ def test_the_later_of_two_moments_counts_and_an_end_that_has_passed_takes_its_mo
     revocations = Revocations()
     for before, until in ((100, 1000), (300, 900), (200, 1200)):
         revocations.revoke_user("42", before, until, now=0)
-    assert revocations.users_in_force(0) == [UserRevocation("42", 300, 1200)]
+    assert list(revocations.users_in_force(0)) == [UserRevocation("42", 300, 1200)]
     revocations.revoke_user("42", before=50, until=2000, now=1200)
-    assert revocations.users_in_force(1200) == [UserRevocation("42", 50, 2000)]
+    assert list(revocations.users_in_force(1200)) == [UserRevocation("42", 50, 2000)]
     revocations.revoke_user("43", before=50, until=60, now=100)
     revocations.revoke_user("44", before=50, until=5000, now=4000)
     assert revocations._before == {"44": 50}

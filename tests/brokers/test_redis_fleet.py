@@ -6,12 +6,13 @@ import asyncio
 import itertools
 import json
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from notifier.auth.revocations import Revocation, UserRevocation
+from notifier.auth.revocations import AnyRevocation, Revocation, UserRevocation
 from notifier.brokers.fleet import Disconnect, DisconnectAll, Fleet
 from notifier.brokers.redis import attending, gathering, living, revoking, spending
 from notifier.brokers.redis.broker import RedisBroker
@@ -384,12 +385,88 @@ async def test_revocations_that_redis_has_lost_are_written_again(scene: Scene) -
     one.revoked([Revocation("t1", LATER), UserRevocation("42", 1000.5, LATER)])
     tag = f"{scene.prefix}:{{$revoked}}:tag"
     written = scene.redis.cli("GET", tag)
-    await until(lambda: one.fleet.broker.fleet._revoking._tag == written.encode())  # type: ignore[attr-defined]
+    keeper = one.fleet.broker.fleet._revoking  # type: ignore[attr-defined]
+    await until(lambda: keeper._settled[0] == written.strip().encode())
     scene.redis.cli("FLUSHALL")
     await becomes(lambda: asyncio.to_thread(lambda: scene.redis.cli("GET", tag) != ""), True)
     two = await scene.enter()
     assert two.in_force == {"t1": LATER}
     assert two.users_in_force == {("42", 1000.5, LATER)}
+
+
+async def test_each_turn_of_reading_very_many_revocations_is_short(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revoking, "PAGE", 3)
+    one = await scene.enter()
+    wanted = {f"t{n}": LATER + n for n in range(10)}
+    keeper = one.fleet.broker.fleet._revoking  # type: ignore[attr-defined]
+    await keeper.keep([Revocation(*item) for item in wanted.items()])
+    await until(lambda: one.in_force == wanted)
+    turns = 0
+    told: list[tuple[int, int]] = []
+    done = asyncio.Event()
+
+    async def somebody_else() -> None:
+        nonlocal turns
+        while not done.is_set():
+            turns += 1
+            await asyncio.sleep(0)
+
+    def known() -> Iterator[Revocation]:
+        for item in wanted.items():
+            told.append((1, turns))
+            yield Revocation(*item)
+
+    keeper._on_read = lambda page: told.append((len(page), turns))
+    keeper._known = known
+    asking = asyncio.create_task(somebody_else())
+    await one.fleet.revoke(Revocation("t10", LATER))
+    await until(lambda: sum(count for count, _ in told) >= 11 + 10)
+    done.set()
+    await asking
+    in_a_turn: Counter[int] = Counter()
+    for count, turn in told:
+        in_a_turn[turn] += count
+    assert max(in_a_turn.values()) <= 3
+
+
+async def test_what_is_written_while_it_is_read_is_found_the_next_time(scene: Scene) -> None:
+    one = await scene.enter()
+    keeper = one.fleet.broker.fleet._revoking  # type: ignore[attr-defined]
+    take_in = keeper._on_read
+
+    def taken_in(page: Sequence[AnyRevocation]) -> None:
+        take_in(page)
+        if page and "t2" not in one.in_force and scene.redis.cli("GET", tag) != "elsewhere\n":
+            scene.redis.cli("ZADD", tokens, LATER, "t2")
+            scene.redis.cli("SET", tag, "elsewhere")
+
+    tag, tokens = (f"{scene.prefix}:{{$revoked}}:{what}" for what in ("tag", "tokens"))
+    keeper._on_read = taken_in
+    await one.fleet.revoke(Revocation("t1", LATER))
+    await until(lambda: "t2" in one.in_force)
+
+
+async def test_revocation_that_redis_was_away_for_is_written_when_it_is_back(
+    hurried: None,
+) -> None:
+    """Though it has lost nothing meanwhile."""
+    with RedisServer(appendfsync="always") as redis:
+        scene = Scene(redis)
+        one, two = await scene.enter(), await scene.enter()
+        await one.fleet.revoke(Revocation("t1", LATER))
+        keeper = one.fleet.broker.fleet._revoking  # type: ignore[attr-defined]
+        tag = redis.cli("GET", f"{scene.prefix}:{{$revoked}}:tag").strip().encode()
+        await until(lambda: keeper._settled[0] == tag)
+        redis.kill()
+        one.revoked([Revocation("t2", LATER)])
+        with pytest.raises(BrokerUnavailable):
+            await one.fleet.revoke(Revocation("t2", LATER))
+        redis.restart()
+        await until(lambda: two.in_force == {"t1": LATER, "t2": LATER})
+        for crew in scene.crews:
+            await crew.fleet.close()
 
 
 async def test_two_who_write_at_once_hear_of_each_other(scene: Scene) -> None:

@@ -2,7 +2,7 @@
 
 They are in Redis until they end, by their ids or by their users, beside a tag that changes with
 each. A node that finds another tag than it knows reads all of them anew: some dozens as a rule,
-100,000 of either at most.
+100,000 of either at most; so it does that in turns, of a few milliseconds each.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from notifier.auth.revocations import (
     MAX_REVOCATIONS,
@@ -34,7 +34,7 @@ class Revoking:
     """What this node knows of revocations, and what Redis does, made the same.
 
     :param known: all that are in force here.
-    :param on_read: told of those that Redis has.
+    :param on_read: told of those that Redis has, a page at a time, known ones among them.
     """
 
     def __init__(
@@ -42,15 +42,17 @@ class Revoking:
         commands: Commands,
         names: Names,
         *,
-        known: Callable[[], Sequence[AnyRevocation]],
+        known: Callable[[], Iterable[AnyRevocation]],
         on_read: Callable[[Sequence[AnyRevocation]], None],
     ) -> None:
         self._commands = commands
         self._names = names
         self._known = known
         self._on_read = on_read
-        # As it was when they were last read; before that no tag is like it.
-        self._tag: bytes | None = b"unread"
+        # Times that what was to be kept here perhaps was not.
+        self._failures = 0
+        # The tag and the failures there were before both were last the same; no tag is like this.
+        self._settled: tuple[bytes | None, int] = (b"unread", 0)
 
     async def run(self) -> None:
         """Look, for as long as this node lives."""
@@ -66,20 +68,29 @@ class Revoking:
         :raises BrokerUnavailable:
         """
         tag = await self._commands.one(Call("GET", args=(self._names.revoked_tag,)))
-        if tag == self._tag:
+        # As it is before all that follows: what changes meanwhile is found the next time.
+        state = (tag, self._failures)
+        if state == self._settled:
             return
-        found = await self._read()
-        self._on_read(found)
-        kept = set(found)
-        await self.keep([revocation for revocation in self._known() if revocation not in kept])
-        # As it was before all that: what has changed since is found the next time.
-        self._tag = tag
+        kept: set[AnyRevocation] = set()
+        async for page in self._pages():
+            self._on_read(page)
+            kept.update(page)
+        await self.keep(await self._known_besides(kept))
+        self._settled = state
 
     async def keep(self, revocations: Sequence[AnyRevocation]) -> None:
         """Have them in Redis.
 
-        :raises BrokerUnavailable:
+        :raises BrokerUnavailable: they are written again when it is back, if they are known here.
         """
+        try:
+            await self._keep(revocations)
+        except BaseException:
+            self._failures += 1
+            raise
+
+    async def _keep(self, revocations: Sequence[AnyRevocation]) -> None:
         tag = secrets.token_urlsafe(9)
         tokens = [(r.until, r.token_id) for r in revocations if isinstance(r, Revocation)]
         await self._write(self._names.revoked, tokens, tag)
@@ -98,25 +109,33 @@ class Revoking:
                 words += [repr(until), member]
             await self._commands.one(Call(REVOKE, (key, self._names.revoked_tag), tuple(words)))
 
-    async def _read(self) -> list[AnyRevocation]:
-        found: list[AnyRevocation] = [
-            Revocation(token_id, until)
-            for token_id, until in (await self._members(self._names.revoked)).items()
-        ]
-        for member, until in (await self._members(self._names.revoked_users)).items():
-            before, _, user = member.partition(" ")
-            found.append(UserRevocation(user, float(before), until))
-        return found
+    async def _known_besides(self, kept: set[AnyRevocation]) -> list[AnyRevocation]:
+        missing = []
+        for n, revocation in enumerate(self._known(), start=1):
+            if n % PAGE == 0:
+                await asyncio.sleep(0)
+            if revocation not in kept:
+                missing.append(revocation)
+        return missing
 
-    async def _members(self, key: str) -> dict[str, float]:
-        found: dict[str, float] = {}
+    async def _pages(self) -> AsyncIterator[list[AnyRevocation]]:
+        async for page in self._members(self._names.revoked):
+            yield [Revocation(token_id, until) for token_id, until in page]
+        async for page in self._members(self._names.revoked_users):
+            yield [_of_user(member, until) for member, until in page]
+
+    async def _members(self, key: str) -> AsyncIterator[list[tuple[str, float]]]:
         for start in range(0, MAX_REVOCATIONS, PAGE):
             words = (key, start, start + PAGE - 1, "WITHSCORES")
             answer = await self._commands.one(Call("ZRANGE", args=words))
-            found |= {
-                member.decode(): float(until)
+            yield [
+                (member.decode(), float(until))
                 for member, until in zip(answer[::2], answer[1::2], strict=True)
-            }
+            ]
             if len(answer) < 2 * PAGE:
                 break
-        return found
+
+
+def _of_user(member: str, until: float) -> UserRevocation:
+    before, _, user = member.partition(" ")
+    return UserRevocation(user, float(before), until)
