@@ -155,6 +155,11 @@ SMUGGLED = {
         f"chunk size {size!r}": posted("a", size + b"\r\n" + HIDDEN, CHUNKED)
         for size in (b"-1", b"+0", b"0x0", b"0_0", b"", b" 0", b"g", b"\xd9\xa0", b"0\0", b"1" * 17)
     },
+    **{
+        # Read as far as it is a number, the body would end here.
+        f"last chunk {size!r}": posted("a", size + b"\r\n\r\n" + HIDDEN, CHUNKED)
+        for size in (b"-0", b"+0", b"0x0", b"0_0", b"0 0", b"0g", b"0,0", b"\xd9\xa0", b"0\0")
+    },
     "a chunk longer than it says": posted("a", b"1\r\nhi\r\n0\r\n\r\n" + HIDDEN, CHUNKED),
     "a chunk without its end": posted("a", b"2\r\nhi0\r\n\r\n" + HIDDEN, CHUNKED),
     "a chunk that ends in LF": posted("a", b"2\nhi\n0\n\n" + HIDDEN, CHUNKED),

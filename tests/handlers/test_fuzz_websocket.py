@@ -215,6 +215,13 @@ def test_a_broken_rule_ends_its_connection_with_its_code(
     @example(data=client_frame(b"", CLOSE), cuts=[])
     @example(data=client_frame(b"hi", size=1 << 63), cuts=[])
     @example(data=client_frame(b"", 3, fin=False), cuts=[])
+    # Each rule by itself, since chance may break two at once or none.
+    @example(data=client_frame(b"hi", masked=False), cuts=[])
+    @example(data=client_frame(b"hi", reserved=1), cuts=[])
+    @example(data=client_frame(b"hi", PING, fin=False), cuts=[])
+    @example(data=client_frame(b"x" * 126, PING), cuts=[])
+    @example(data=client_frame(b"hi", 0), cuts=[])
+    @example(data=client_frame(b"h", fin=False) + client_frame(b"i"), cuts=[])
     def attempt(data: bytes, cuts: list[int]) -> None:
         code = io_loop.asyncio_loop.run_until_complete(victim.send(path, data, cuts))
         assert code in verdicts(data) | OF_ITS_OWN.get(path, set())
