@@ -42,14 +42,20 @@ help: ## Show this help
 run: $(VENV)/.run ## Install into .venv and serve on http://127.0.0.1:8888
 	@exec $(BIN)/notifier serve $(ARGS)
 
+# Two workers, which wait at different times. Who dies is not replaced: the run would begin anew, or hang.
+TWO := --numprocesses=auto --maxprocesses=2 --max-worker-restart=0
+# Whole files, in the order in which they stand: what a file shares is made once.
+BY_FILE := --dist=loadfile --no-loadscope-reorder
+
 # Browser tests have a pytest of their own: sync Playwright leaves its event loop running behind it.
 .PHONY: test
 test: $(VENV)/.test ## Install what the tests need and run them all
 	@.ci/system-packages $(TEST_PACKAGES)
 ifeq ($(strip $(ARGS)),)
 	@failed=; \
-	$(BIN)/python -m pytest || failed=yes; \
-	$(BIN)/python -m pytest tests/browser || failed=yes; \
+	$(BIN)/python -m pytest $(TWO) $(BY_FILE) -m "not alone" || failed=yes; \
+	$(BIN)/python -m pytest -m alone || failed=yes; \
+	$(BIN)/python -m pytest $(TWO) --dist=worksteal tests/browser || failed=yes; \
 	test -z "$$failed"
 else
 	@$(BIN)/python -m pytest $(ARGS)

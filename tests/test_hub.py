@@ -107,6 +107,7 @@ class Bench:
         return count
 
 
+@pytest.mark.alone
 def test_pass_over_fifteen_thousand_sockets_never_holds_the_loop_for_long() -> None:
     bench = Bench()
     outlets = [bench.subscribe("a")[0] for _ in range(15_000)]

@@ -121,6 +121,7 @@ def test_everything_outlives_the_time_out_of_silent_connections(three: Deploymen
         assert b"still here" in line_with(stream, b'{"type":"notification"')
 
 
+@pytest.mark.alone
 def test_an_event_is_not_held_back(three: Deployment) -> None:
     with three.request("GET", "/events?channel=prompt") as events:
         line_with(events, b"event: subscribed")
@@ -134,6 +135,7 @@ def test_an_event_is_not_held_back(three: Deployment) -> None:
     assert statistics.median(times) < 0.035
 
 
+@pytest.mark.alone
 def test_whoever_hangs_up_has_left_at_once(three: Deployment) -> None:
     with three.request("GET", "/events?channel=left") as events:
         line_with(events, b"event: subscribed")

@@ -52,6 +52,8 @@ SETTINGS = (
 SLACK_BYTES = 3 * 2**20
 ROUNDS = 4
 
+pytestmark = pytest.mark.alone
+
 
 class Attacker:
     """A connection that breaks what rules it likes."""

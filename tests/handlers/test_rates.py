@@ -31,6 +31,8 @@ from tests.handlers.serving import (
 )
 from tests.handlers.test_credentials import SECRET, token
 
+pytestmark = pytest.mark.alone
+
 LISTENING = {
     "/ws?channel=a": HANDSHAKE,
     "/raw/a": HANDSHAKE,
