@@ -32,10 +32,12 @@ class Server:
         self._listening = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        if not self._listening.wait(PATIENCE) or self._process.poll() is not None:
+        self._listening.wait(PATIENCE)
+        found = [line for line in self.log if "server.listening" in line]
+        if not found:
             self.kill()
             raise RuntimeError("the server did not start:\n" + "".join(self.log))
-        [line] = [line for line in self.log if "server.listening" in line]
+        [line] = found
         self.url = line.split("url=", 1)[1].split()[0].strip("\"'").rstrip("/")
         self.port = int(self.url.rsplit(":", 1)[1])
 
