@@ -88,8 +88,7 @@ class Driver:
             self._send(step.message)
 
     def dismiss(self, code: int, reason: str) -> None:
-        """Close from our side; nothing is delivered after."""
-        self._node.silence(self._sink)
+        """Close from our side; nothing is delivered after, which the sink sees to."""
         step = self._session.close(code, reason)
         self._close(step.code, step.reason)
 

@@ -58,7 +58,6 @@ class Outflow:
         self.heard = True
         # All that was wanted has been joined; until then no place is told, for it would be half.
         self.joined = False
-        self._node = node
         self._stream = stream
         self._alive = alive
         self._last = last
@@ -147,7 +146,6 @@ class Outflow:
         self.say("reconnect", messages.reconnect(after_ms))
 
     def dismiss(self, refusal: type[NotifierError] = Draining) -> None:
-        self._node.silence(self.sink)
         self.finish(str(refusal.close_code))
 
     def end(self, refusal: NotifierError) -> None:
