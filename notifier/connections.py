@@ -49,6 +49,16 @@ class Connection(Peer, Protocol):
         """Tell it why it follows the channel or pattern no more."""
 
 
+def end(connection: Connection, refusal: NotifierError) -> None:
+    """End one of several: what goes wrong with it is not to keep the others from their end."""
+    try:
+        connection.end(refusal)
+    except Exception as fault:  # noqa: BLE001
+        connection.sink.abort("fault")
+        context = {"message": "a connection was not ended", "exception": fault}
+        asyncio.get_running_loop().call_exception_handler(context)
+
+
 class Connections(Mapping[Sink, Connection]):
     """All that are open, by their sinks, in the order they came.
 

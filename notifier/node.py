@@ -20,7 +20,7 @@ from notifier.brokers.base import Broker, Idempotency
 from notifier.brokers.fleet import Fleet
 from notifier.channels import Namespaces, Pattern, check_channel, check_name
 from notifier.config import Origin, Settings
-from notifier.connections import Connection, Connections
+from notifier.connections import Connection, Connections, end
 from notifier.counts import Counts
 from notifier.crew import NodeCrew
 from notifier.directory import Directory
@@ -428,14 +428,13 @@ class Node:
             self.publish_rate.sweep()
         now = self.now_ms() / 1000
         for connection in self.connections.expired(now):
-            connection.end(ExpiredCredential("The time of your key or token is over."))
+            end(connection, ExpiredCredential("The time of your key or token is over."))
         for connection in self.connections.useless(
             lambda sink: bool(self._subscriptions.names(sink))
         ):
             self.counts.errors[AuthenticationTimeout.code] += 1
-            connection.end(
-                AuthenticationTimeout("Show a key or a token, or follow something that is public.")
-            )
+            why = "Show a key or a token, or follow something that is public."
+            end(connection, AuthenticationTimeout(why))
         return self.connections.sweep()
 
     def _introduce(self, sink: Sink) -> Member:

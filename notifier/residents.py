@@ -19,7 +19,7 @@ from notifier.brokers.fleet import (
     Order,
     Unsubscribe,
 )
-from notifier.connections import Connection, Connections
+from notifier.connections import Connection, Connections, end
 from notifier.connectionstate import ConnectionState, Holder
 from notifier.errors import ConnectionEnded, NotifierError, NotSubscribed, SubscriptionEnded
 from notifier.subscriptions import Subscriptions
@@ -146,7 +146,7 @@ class Residents:
             try:
                 self._authenticator.check_still(identity)
             except NotifierError as refusal:
-                connection.end(refusal)
+                end(connection, refusal)
                 ended += 1
         return ended
 
@@ -157,7 +157,7 @@ class Residents:
                 await asyncio.sleep(0)
             # Some may have gone by the time their turn has come.
             if not connection.sink.closed and _is_of(connection, holder):
-                connection.end(ConnectionEnded(ENDED))
+                end(connection, ConnectionEnded(ENDED))
                 ended += 1
         return ended
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from notifier.auth.identity import ANYBODY, Identity
-from notifier.errors import Draining, TooManyConnections, TooManyConnectionsOfUser
+from notifier.auth.revocations import Revocation
+from notifier.brokers.fleet import DisconnectAll
+from notifier.connectionstate import Holder
+from notifier.errors import (
+    Draining,
+    NotifierError,
+    TooManyConnections,
+    TooManyConnectionsOfUser,
+)
 from notifier.wire.websocket import frame
 from tests.nodebench import Bench
 
@@ -111,3 +120,43 @@ def test_a_publication_that_was_cut_is_no_backlog() -> None:
         assert one.sink.backlog() <= 1
         bench.node.connections.sweep()
         assert one.died_of is None
+
+
+@pytest.mark.parametrize("why", ["over", "revoked", "ended by an admin"])
+def test_one_that_cannot_be_ended_keeps_nobody_from_its_end(why: str) -> None:
+    with made() as bench:
+        node = bench.node
+        bad, good = bench.connect(), bench.connect()
+        bad.end = fail  # type: ignore[method-assign]
+        for connection in (bad, good):
+            jti = Identity("token", "42", expires_at=None if why != "over" else 0.5)
+            node.connections.renew(connection, replace(jti, credential_id="lost"))
+        if why == "over":
+            node.sweep()
+        elif why == "revoked":
+            node.residents.revoke([Revocation("lost", 100.0)])
+        else:
+            bench.loop.complete(node.residents.answer(DisconnectAll(Holder("token", "42"))))
+        assert len(good.ended) == 1
+        assert bad.sink.ended == "fault" and bad.stream.closed
+        (failure,) = bench.loop._failures
+        bench.loop._failures.clear()
+        assert isinstance(failure["exception"], ZeroDivisionError)
+
+
+def fail(refusal: NotifierError) -> None:
+    raise ZeroDivisionError
+
+
+def test_buckets_that_are_full_again_are_forgotten() -> None:
+    with made(max_publishes_per_second=1) as bench:
+        node = bench.node
+        node.connections.check_room("192.0.2.1", ANYBODY)
+        arrivals, rate = node.connections._crowd._arrivals, node.publish_rate
+        assert arrivals is not None and rate is not None
+        rate.take(ANYBODY, "192.0.2.1")
+        node.sweep()
+        assert (len(arrivals), len(rate._buckets)) == (1, 1)
+        bench.now = 100.0
+        node.sweep()
+        assert (len(arrivals), len(rate._buckets)) == (0, 0)
