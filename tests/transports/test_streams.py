@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -206,13 +205,3 @@ async def test_a_poll_that_cannot_begin_has_its_status(service: Service) -> None
         await poll(service, ["a"])
     assert refused.value.code == 50301
     assert refused.value.answer is not None and refused.value.answer.status == 503
-
-
-async def test_a_poll_whose_answer_nobody_reads_is_let_go() -> None:
-    async with serving(send_buffer=1, stalled_seconds=0.3, history_size=2000) as service:
-        for _ in range(2000):
-            await service.publish("a", "x" * 1000)
-        client = await Poll.connect(service.port, Asked(["a"]), receive_buffer=2048)
-        service.clients.append(client)
-        await asyncio.sleep(0)
-        await until(service.node.requests.quiet.is_set)
