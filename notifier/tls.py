@@ -63,6 +63,15 @@ class Keypair:
 
         :raises CannotLoad:
         """
+        try:
+            return self._load()
+        except OSError as error:
+            # One was taken away while they were read.
+            raise CannotLoad(
+                f"{self._cert} and {self._key} can't be read: {error.strerror or error}"
+            ) from None
+
+    def _load(self) -> Loaded:
         # Before they are read: what changes in the meantime is seen as a change the next time.
         self._seen = self._look()
         for path, what in ((self._cert, "certificate"), (self._key, "key")):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import notifier.tls
 from notifier.tls import CannotLoad, Keypair
 from tests.certificates import Pair, certificate, encrypted, expired
 
@@ -55,6 +56,24 @@ def test_what_is_no_file_is_not_read(pair: Pair, tmp_path: Path, which: str, kin
             odd.mkdir()
     wrong = Pair(odd, pair.key) if which == "cert" else Pair(pair.cert, odd)
     assert refusal(wrong).endswith("is not a file")
+
+
+@pytest.mark.parametrize("moment", ["server_context", "_try_out"])
+@pytest.mark.parametrize("which", ["cert", "key"])
+def test_a_file_that_is_taken_away_while_it_is_read_is_told(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, which: str, moment: str
+) -> None:
+    real = getattr(notifier.tls, moment)
+
+    def meanwhile(*args: object) -> object:
+        getattr(pair, which).unlink()
+        return real(*args)
+
+    monkeypatch.setattr(notifier.tls, moment, meanwhile)
+    if (which, moment) == ("key", "_try_out"):
+        Keypair(pair.cert, pair.key).load()  # it was read before
+    else:
+        assert refusal(pair).endswith("can't be read: No such file or directory")
 
 
 def test_the_key_of_another_certificate_is_refused(pair: Pair, tmp_path: Path) -> None:
