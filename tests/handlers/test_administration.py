@@ -180,6 +180,16 @@ async def test_all_of_a_user_are_ended_and_nobody_else(alone: Site) -> None:
         assert (await alone.ask("DELETE", "/connections?user=42")).json["ended"] == 0
 
 
+async def test_who_has_been_ended_and_takes_its_time_is_not_ended_again(alone: Site) -> None:
+    async with alone.enter(token(jti="lost")) as client:
+        await subscribed(client)
+        counts = [(await alone.ask("DELETE", "/connections?user=42")).json["ended"] for _ in "12"]
+        assert counts == [1, 0]
+        answer = await alone.ask("POST", "/revocations", {"token_id": "lost", "until": LATER})
+        assert answer.json["ended"] == 0
+        assert (await client.closed(answer=True))[0] == 4502
+
+
 async def test_connections_of_all_nodes_are_listed_and_ended(pair: Site) -> None:
     async with (
         pair.enter(token(), node=0) as here,

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from handlers.whole import WHOLE_BYTES
 from notifier.server import Server
 from tests.handlers.serving import head, serving, until, wire_to
 
@@ -54,3 +55,15 @@ async def test_nobody_is_looked_after_who_is_gone(server: Server) -> None:
         await wire.send(head("GET", "/stream?channel=a"))
         await wire.answer_head()
         await until(lambda: not len(patience.bodies) and not len(patience.heads))
+
+
+@pytest.mark.parametrize("size", [2, WHOLE_BYTES + 1])
+async def test_a_body_that_is_there_is_waited_for_no_more(server: Server, size: int) -> None:
+    """However long its answer takes."""
+    patience = server._http.request_callback._patience  # type: ignore[union-attr]
+    async with wire_to(server.port) as wire:
+        await wire.send(head("POST", "/notify/a", {"Content-Length": str(size)}) + b"h")
+        await until(lambda: len(patience.bodies) == 1)
+        await wire.send(b"i" * (size - 1))
+        assert (await wire.answer()).status == 200
+        assert len(patience.bodies) == 0
