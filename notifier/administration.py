@@ -51,7 +51,7 @@ class Administration:
         elsewhere = await self._fleet.broadcast(wanted)
         found = await self._residents.page(wanted)
         for told in elsewhere:
-            found += [ConnectionState(**state) for state in told]
+            found += [ConnectionState.told(state) for state in told]
         first = heapq.nsmallest(count + 1, found, key=lambda state: state.id)
         page = first[:count]
         return ConnectionPage(page, page[-1].id if len(first) > count else None)

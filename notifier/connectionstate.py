@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,14 @@ class ConnectionState:
     since_ms: int
     subscriptions: int
     expires_at: float | None
+
+    @classmethod
+    def told(cls, members: dict[str, Any]) -> ConnectionState:
+        """As another node tells it, without what a newer version may say besides. What is added
+        here needs a default, for older ones that don't tell it.
+        """
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in members.items() if name in known})
 
 
 @dataclass(frozen=True, slots=True)
