@@ -225,9 +225,12 @@ class Client:
         await self._requests.delete("connections", connection)
 
     async def disconnect_all(self, *, user: str | None = None, key: str | None = None) -> int:
-        """End all connections of a user, or of a key, for good; how many those were."""
+        """End all connections of a user, or of a key, for good; how many those were.
+
+        :raises NotifierError: not all nodes have answered (50305), and the others have done it.
+        """
         query = {"user": user, "key": key}
-        answer = await self._requests.delete("connections", query=query.items())
+        answer = await self._requests.delete("connections", query=query.items(), counted=True)
         return _read(answer, lambda found: int(found["ended"]))
 
     async def revoke(self, token_id: str, *, until: datetime) -> int:
@@ -235,31 +238,35 @@ class Client:
 
         :param token_id: its ``jti``.
         :param until: when it expires.
+        :raises NotifierError: not all nodes have answered (50305): these learn of it later.
         """
-        body = json.dumps({"token_id": token_id, "until": until.timestamp()}).encode()
-        answer = await self._requests.post(
-            "revocations", body=body, content_type="application/json"
-        )
-        return _read(answer, lambda found: int(found["ended"]))
+        return await self._revoke({"token_id": token_id, "until": until.timestamp()})
 
     async def revoke_all(self, *, user: str, before: datetime | None = None) -> int:
         """Let no token be good any longer that was issued to a user until now; how many
         connections that ended.
 
         :param before: a moment that has passed, for those issued before it.
+        :raises NotifierError: as :meth:`revoke`.
         """
-        told: dict[str, str | float] = {"user": user}
+        told: dict[str, Any] = {"user": user}
         if before is not None:
             told["before"] = before.timestamp()
-        answer = await self._requests.post(
-            "revocations", body=json.dumps(told).encode(), content_type="application/json"
-        )
-        return _read(answer, lambda found: int(found["ended"]))
+        return await self._revoke(told)
 
     async def nodes(self) -> list[Node]:
         """The nodes of the service, the oldest first."""
         answer = await self._requests.get("nodes")
         return _read(answer, lambda found: [Node.of(one) for one in found["nodes"]])
+
+    async def _revoke(self, told: dict[str, Any]) -> int:
+        answer = await self._requests.post(
+            "revocations",
+            body=json.dumps(told).encode(),
+            content_type="application/json",
+            counted=True,
+        )
+        return _read(answer, lambda found: int(found["ended"]))
 
 
 def _read(answer: Answer, read: Callable[[Any], T]) -> T:

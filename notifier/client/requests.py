@@ -26,7 +26,7 @@ from notifier.client.failures import (
     refusal,
     retry_after,
 )
-from notifier.errors import ExpiredCredential
+from notifier.errors import ExpiredCredential, NodesSilent
 
 _FIRST_DELAY = 0.25
 _CONNECT_TIMEOUT = 10.0
@@ -88,21 +88,32 @@ class Requests:
         return await self._persist(self._request(self.address.page(*path, query=query), "GET"))
 
     async def delete(
-        self, *path: str, query: Iterable[tuple[str, str | int | None]] = ()
+        self,
+        *path: str,
+        query: Iterable[tuple[str, str | int | None]] = (),
+        counted: bool = False,
     ) -> Answer:
-        """End what may be ended twice."""
-        return await self._persist(self._request(self.address.page(*path, query=query), "DELETE"))
+        """End what may be ended twice.
 
-    async def post(self, *path: str, body: bytes, content_type: str) -> Answer:
+        :param counted: the answer tells how many it ended. Where some nodes are silent the others
+            have done it, and would count nothing the next time; so it is not tried again.
+        """
+        request = self._request(self.address.page(*path, query=query), "DELETE")
+        return await self._persist(request, counted=counted)
+
+    async def post(
+        self, *path: str, body: bytes, content_type: str, counted: bool = False
+    ) -> Answer:
         """Send what is safe to send again.
 
+        :param counted: as for :meth:`delete`.
         :raises NotifierError: the server refused it.
         :raises Unreachable: no answer, also when tried again.
         :raises BadAnswer: the answer is none of a notifier.
         """
         request = self._request(self.address.page(*path), "POST", {"Content-Type": content_type})
         request.body = body
-        return await self._persist(request)
+        return await self._persist(request, counted=counted)
 
     async def handshake(self) -> tuple[HTTPRequest, str | None]:
         """The request that opens a WebSocket, and the token that it shows."""
@@ -130,7 +141,7 @@ class Requests:
             ssl_options=self._tls,
         )
 
-    async def _persist(self, request: HTTPRequest) -> Answer:
+    async def _persist(self, request: HTTPRequest, *, counted: bool = False) -> Answer:
         backoff = Backoff(_FIRST_DELAY, self.max_delay)
         renewed = not self.credential.is_renewable
         while True:
@@ -149,6 +160,8 @@ class Requests:
                 self.credential.drop(token)
             except Exception as problem:
                 if backoff.tries >= self._retries or not is_temporary(problem):
+                    raise
+                if counted and isinstance(problem, NodesSilent):
                     raise
                 wait = backoff.next(retry_after(problem))
             await asyncio.sleep(wait)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from notifier.errors import (
     BadChannel,
     BadField,
     IdempotencyConflict,
+    NodesSilent,
     NoSuchChannel,
     UnknownField,
 )
@@ -242,3 +245,33 @@ async def test_presence_tells_who_is_there() -> None:
         await client.publish("alerts", "m")
         hidden = await client.presence("alerts")
         assert (hidden.count, hidden.members) == (0, None)
+
+
+@pytest.mark.parametrize("deed", ["disconnect_all", "revoke", "revoke_all"])
+async def test_what_some_nodes_have_done_is_not_told_to_be_nothing(deed: str) -> None:
+    """Those who answered have ended theirs, and would count none the next time."""
+    asked: list[str] = []
+
+    class Silent(tornado.web.RequestHandler):
+        def prepare(self) -> None:
+            assert self.request.method is not None
+            asked.append(self.request.method)
+            if len(asked) == 1:
+                self.set_status(503)
+                error = {"code": 50305, "message": "1 did not answer", "temporary": True}
+                self.finish({"error": error})
+            else:
+                self.finish({"ended": 0})
+
+    async with another_server(Silent) as client:
+        deeds = {
+            "disconnect_all": partial(client.disconnect_all, user="42"),
+            "revoke": partial(client.revoke, "t1", until=datetime(2100, 1, 1, tzinfo=UTC)),
+            "revoke_all": partial(client.revoke_all, user="42"),
+        }
+        with pytest.raises(NodesSilent, match="1 did not answer"):
+            await deeds[deed]()
+        assert len(asked) == 1
+        asked.clear()
+        assert await client.disconnect("c1") is None, "that one can be told of twice"
+        assert len(asked) == 2
