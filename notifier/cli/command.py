@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import click
+
+# What begins with - and is none of our options, and none of theirs mistyped.
+_ID = re.compile(r"-[^-].+|--(?=.*[A-Z0-9_])[^=]+")
 
 
 class GroupedOption(click.Option):
@@ -50,6 +55,25 @@ class Command(_Examples):
         for heading, records in sections.items():
             with formatter.section(heading):
                 formatter.write_dl(records)
+
+
+class OfId(Command):
+    """A command whose argument is an id. Of ids of base64url 1 in 64 begins with ``-``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        options = [each for each in self.get_params(ctx) if isinstance(each, click.Option)]
+        valued = {name for each in options if not each.is_flag for name in each.opts}
+        others: list[str] = []
+        ids: list[str] = []
+        rest = iter(args)
+        for arg in rest:
+            if arg == "--":
+                ids += rest
+            elif arg in valued:
+                others += [arg, *islice(rest, 1)]
+            else:
+                (ids if _ID.fullmatch(arg) else others).append(arg)
+        return super().parse_args(ctx, [*others, "--", *ids] if ids else others)
 
 
 class Group(_Examples, click.Group):

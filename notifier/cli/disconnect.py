@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from notifier.cli.asking import EXIT_CODES, ask, with_url
-from notifier.cli.command import Command
+from notifier.cli.command import OfId
 from notifier.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "disconnect",
-    cls=Command,
+    cls=OfId,
     short_help="End a connection, or all of a user or a key.",
     examples=[
         ("notifier disconnect Zk3hJ0q_2bXw9c1M", "one, by its id"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from notifier.cli.asking import EXIT_CODES, ask, with_url
-from notifier.cli.command import Command
+from notifier.cli.command import OfId
 from notifier.cli.terminal import say
 from notifier.instants import parse_instant
 
@@ -32,7 +32,7 @@ def _instant(
 
 @click.command(
     "revoke",
-    cls=Command,
+    cls=OfId,
     short_help="Revoke a token by its id, or all of a user's.",
     examples=[
         ("notifier revoke login-7f3a --until 2026-12-01T00:00:00Z", "until its exp"),

@@ -167,6 +167,23 @@ def test_token_is_revoked(notifier: Run, service: Service) -> None:
     assert done.returncode == 2
 
 
+@pytest.mark.parametrize(
+    "id", ["-k3hJ0q_2bXw9c1M", "-hJ0q_2bXw9c1Mk3", "--3hJ0q_2bXw9c1M", "-user3"]
+)
+def test_id_that_begins_as_an_option_does_is_an_id(
+    notifier: Run, service: Service, id: str
+) -> None:
+    url = ("--url", service.url)
+    for arguments in ([id, *url], [*url, id], [*url, "--", id]):
+        done = notifier("disconnect", *arguments)
+        assert "code 40403" in done.stderr and repr(id) in done.stderr, done
+    done = notifier("revoke", id, "--until", "4102444800", *url)
+    assert (done.returncode, done.stdout) == (0, "✓ revoked; 0 connections ended\n"), done
+    assert notifier("disconnect", "--user", id, *url).returncode == 0
+    for wrong in (["--usr", "42"], ["--usr=42"], [id, "-another3"]):
+        assert notifier("disconnect", *wrong, *url).returncode == 2
+
+
 def test_all_of_a_users_tokens_are_revoked(notifier: Run, service: Service) -> None:
     url = ("--url", service.url)
     for more in ((), ("--before", str(int(time.time()) - 86400))):
