@@ -146,6 +146,8 @@ class Member(TypedDict):
     transport: Literal["websocket", "events", "stream", "raw"]
     since: Instant
     node: str
+    user: NotRequired[Annotated[str, Field(description="the token's `sub`, of who has one")]]
+    info: NotRequired[Annotated[Any, Field(description="the token's `info`, if it has any")]]
 
 
 class Members(TypedDict):

@@ -162,10 +162,12 @@ def test_tickets_may_be_out_of_reach_wherever_they_are_shown(table: list[Route])
 
 async def test_the_answers_to_those_who_run_it_are_as_described(tmp_path: Path) -> None:
     revocation = {"token_id": "lost", "until": LATER}
-    async with site(tmp_path) as made, made.enter(token()) as client:
+    shown = token(info={"team": "équipe"})
+    async with site(tmp_path, {"presence": True}) as made, made.enter(shown) as client:
         await subscribed(client)
         told = {r.path: r.operations for r in routes(made.nodes[0].node, static_path())}
         for method, path, body in (
+            ("GET", "/channels/{channel}/presence", None),
             ("GET", "/connections", None),
             ("GET", "/settings", None),
             ("GET", "/nodes", None),
@@ -175,7 +177,8 @@ async def test_the_answers_to_those_who_run_it_are_as_described(tmp_path: Path) 
             ("GET", "/revocations", None),
             ("POST", "/ticket", None),
         ):
-            answer = await made.ask(method, path, body)
+            key = shown if "{channel}" in path else None
+            answer = await made.ask(method, path.format(channel="a"), body, key=key)
             described = told[path.partition("?")[0]][method].answers[answer.status]
             shape: TypeAdapter[object] = TypeAdapter(described.content[JSON])
             # A member that is not described would be lost.
