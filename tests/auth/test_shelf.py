@@ -45,8 +45,11 @@ async def test_over_the_limit_the_oldest_are_dropped(shelf: MemoryShelf) -> None
 
 
 async def test_those_that_ended_make_room(shelf: MemoryShelf, clock: Clock) -> None:
-    await shelf.put("old", b"thing", 30)
+    for name in ("old", "older"):
+        await shelf.put(name, b"thing", 30)
     clock.now = 1030
-    for name in "abc":
+    await shelf.put("a", b"thing", 30)
+    assert len(shelf) == 1, "nobody else will take them"
+    for name in "bc":
         await shelf.put(name, b"thing", 30)
     assert [await shelf.take(name) for name in "abc"] == [b"thing"] * 3

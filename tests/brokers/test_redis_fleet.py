@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
@@ -361,6 +362,33 @@ async def answers(crew: FakeCrew) -> int:
         return 0
 
 
+async def test_who_has_carried_it_out_speaks_for_those_that_are_silent(scene: Scene) -> None:
+    one, two, three = [await scene.enter() for _ in range(3)]
+    await scene.crash(two)
+    three.connections["c"] = set()
+    assert await one.fleet.order(Disconnect("c"))
+
+
+async def test_nobody_waits_for_who_leaves_meanwhile(scene: Scene) -> None:
+    one, two = await scene.enter(), await scene.enter()
+    await scene.crash(two)
+    orders = one.fleet.broker.fleet._orders  # type: ignore[attr-defined]
+    asking = asyncio.create_task(one.fleet.order(Disconnect("c")))
+    await until(lambda: bool(orders._asked))
+    scene.redis.cli("PUBLISH", orders._bells[0], json.dumps({"gone": two.fleet.id}))
+    assert not await asking
+
+
+async def test_answer_that_comes_too_late_is_nobodys(scene: Scene) -> None:
+    one, two = await scene.enter(), await scene.enter()
+    orders = one.fleet.broker.fleet._orders  # type: ignore[attr-defined]
+    two.connections["c"] = set()
+    assert await one.fleet.order(Disconnect("c"))
+    late = {"answer": orders._number, "node": two.fleet.id, "done": True}
+    orders.rung(b"", json.dumps(late).encode())
+    assert orders._asked == {}
+
+
 async def test_broadcast_of_a_newer_version_is_not_taken_for_done(scene: Scene) -> None:
     one, two = await scene.enter(), await scene.enter()
     orders = one.fleet.broker.fleet._orders  # type: ignore[attr-defined]
@@ -513,6 +541,28 @@ async def test_revocations_end_in_redis_too(scene: Scene) -> None:
     key = f"{scene.prefix}:{{$revoked}}:tokens"
     assert scene.redis.cli("ZRANGE", key, "0", "-1").split() == ["t1"]
     assert scene.redis.cli("EXPIRETIME", key).strip() == str(int(LATER) + 3600)
+
+
+async def test_revocations_stay_in_redis_a_minute_longer_for_clocks_that_are_behind(
+    scene: Scene,
+) -> None:
+    one = await scene.enter()
+    now = time.time()
+    for name, ago in (("just", 30), ("long", 90)):
+        await one.fleet.revoke(Revocation(name, now - ago))
+    key = f"{scene.prefix}:{{$revoked}}:tokens"
+    assert scene.redis.cli("ZRANGE", key, "0", "-1").split() == ["just"]
+
+
+async def test_of_too_many_revocations_redis_keeps_those_that_end_last(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revoking, "MAX_REVOCATIONS", 3)
+    one = await scene.enter()
+    for number in (3, 1, 4, 2, 5):
+        await one.fleet.revoke(Revocation(f"t{number}", LATER + number))
+    key = f"{scene.prefix}:{{$revoked}}:tokens"
+    assert scene.redis.cli("ZRANGE", key, "0", "-1").split() == ["t3", "t4", "t5"]
 
 
 async def test_what_could_not_be_told_in_time_is_not_owed_later(scene: Scene) -> None:
