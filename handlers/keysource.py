@@ -45,6 +45,7 @@ class KeySource:
             return self._jwks.keys(now)
         self._fetch_soon(now)
         if need is Need.WAIT and self._fetching is not None:
+            self._jwks.ask(kid)
             # Not the task itself: who stops waiting must not stop it for the others.
             await asyncio.wait({self._fetching})
         return self._jwks.keys(self._clock())
@@ -56,6 +57,10 @@ class KeySource:
         if self._jwks.need(None, now) is Need.REFRESH:
             self._fetch_soon(now)
         return self._jwks.keys(now)
+
+    def wait(self, kid: str | None) -> float | None:
+        """Seconds until a fetch may bring this key; ``None``: it is there, or none would."""
+        return self._jwks.wait(kid, self._clock())
 
     def lacks(self, fingerprint: str) -> bool:
         """Whether the keys that came last are without this one."""

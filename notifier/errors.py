@@ -53,7 +53,7 @@
     ├── TooManyChannels             50303  the broker holds as many as it may
     ├── TooManyConnections          50304  on this node
     ├── NodesSilent                 50305  some nodes did not answer; carries which
-    ├── KeysUnavailable             50306  what verifies a token can't be fetched
+    ├── KeysUnavailable             50306  what verifies a token can't be fetched just now
     ├── TooManyTickets              50307  of all together, that nobody has shown yet
     └── TooManyRevocations          50308  in force
 
@@ -411,6 +411,8 @@ class NodesSilent(NotifierError):
 
 
 class KeysUnavailable(NotifierError):
+    """Facts: ``retry_after_ms``."""
+
     code = 50306
     close_code = TRY_AGAIN
     temporary = True

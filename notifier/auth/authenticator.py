@@ -16,6 +16,7 @@ from notifier.auth.tokens import Token, TokenRules
 from notifier.auth.unspent import Unspent
 from notifier.auth.verified import VerifiedTokens
 from notifier.errors import BadCredential, ExpiredCredential, KeysUnavailable
+from notifier.limits import milliseconds
 
 _NONE = Keyset()
 # No document that can be fetched has keys for them.
@@ -65,6 +66,9 @@ class Source(Protocol):
 
     def at_hand(self) -> Keyset:
         """Those that count now, without waiting for any; the same object until they change."""
+
+    def wait(self, kid: str | None) -> float | None:
+        """Seconds until this one may be fetched; ``None``: it is there, or none would bring it."""
 
     def lacks(self, fingerprint: str) -> bool:
         """Whether the keys that came last are without this one."""
@@ -151,7 +155,7 @@ class Authenticator:
         :raises BadCredential:
         :raises ExpiredCredential:
         :raises BrokerUnavailable: it is a ticket, and who knows of it can't be asked.
-        :raises KeysUnavailable: it is a token, and its keys can't be fetched.
+        :raises KeysUnavailable: it is a token, and its keys can't be fetched just now.
         """
         identity = self.at_once(credential)
         if identity is not None:
@@ -162,9 +166,12 @@ class Authenticator:
         token = Token.parse(credential)
         await self._source.keys(token.kid)
         keys = self._keys_in_force()
-        if self._source.problem is not None and not keys.candidates(token.algorithm, token.kid):
+        wait = self._source.wait(token.kid)
+        if wait is not None and not keys.candidates(token.algorithm, token.kid):
             raise KeysUnavailable(
-                "The keys that verify this token can't be fetched just now: try again in a moment."
+                "The keys that verify this token can't be fetched just now: try again after the "
+                "wait.",
+                retry_after_ms=milliseconds(wait),
             )
         return self._verify(credential, token, keys, self._clock())
 

@@ -4,7 +4,8 @@ What is decided here is pure; ``handlers/keysource.py`` fetches.
 
 - Keys older than ``max_age`` are fetched anew behind the backs of those who use them.
 - A token that means an unknown key waits for a fetch: its issuer may just have taken a new one.
-  However many there are, they cause at most one in ``retry`` seconds.
+  However many there are, they cause at most one in ``retry`` seconds; who comes in between is
+  told how long that is.
 - While the URL fails, the keys that are there count on, for ``keep`` seconds.
 """
 
@@ -20,6 +21,8 @@ MAX_DOCUMENT_BYTES = 256 * 1024
 MAX_AGE_SECONDS = 600.0
 RETRY_SECONDS = 10.0
 KEEP_SECONDS = 24 * 3600.0
+# Names of keys that a fetch was asked for; of those that are more, nobody knows.
+MAX_ASKED = 1000
 _NONE = Keyset()
 
 
@@ -52,6 +55,8 @@ class Jwks:
         self._document = b""
         self._fetched: float | None = None
         self._tried: float | None = None
+        # Keys that the last fetch was to bring.
+        self._asked: set[str | None] = set()
         self.problem: str | None = None
         self.passed_over: list[str] = []
 
@@ -85,6 +90,22 @@ class Jwks:
     def begin(self, now: float) -> None:
         """A fetch begins."""
         self._tried = now
+        # Those that are there are: one that is gone then is gone.
+        self._asked = {key.kid for key in self._keys.keys}
+
+    def ask(self, kid: str | None) -> None:
+        """The fetch that is under way is to bring this key."""
+        if len(self._asked) < MAX_ASKED:
+            self._asked.add(kid)
+
+    def wait(self, kid: str | None, now: float) -> float | None:
+        """Seconds until there may be a fetch that brings this key; ``None``: it is there, or is not
+        in the document that was fetched for it."""
+        if self.need(kid, now) is not Need.WAIT:
+            return None
+        if kid in self._asked and self.problem is None:
+            return None
+        return 0.0 if self._tried is None else max(0.0, self._tried + self._retry - now)
 
     def take(self, document: bytes, now: float) -> None:
         """The fetch has brought this: from now on these keys count and no others.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from notifier.auth.jwks import Jwks, Need, check_jwks_url
+from notifier.auth.jwks import MAX_ASKED, Jwks, Need, check_jwks_url
 from tests.auth.signing import jwk, jwks, private
 
 OLD = jwks(jwk(private("RS256"), "RS256", kid="old"))
@@ -38,6 +38,29 @@ def test_unknown_key_is_fetched_for_once_in_a_while(cache: Jwks) -> None:
     assert cache.may_fetch(1010)
     cache.begin(1010)
     assert not cache.may_fetch(1019)
+
+
+def test_who_comes_between_two_fetches_is_told_how_long_to_wait(cache: Jwks) -> None:
+    assert cache.wait("old", 1004) is None, "it is there"
+    assert (cache.wait("new", 1004), cache.wait("new", 1012)) == (6, 0)
+    cache.begin(1012)
+    cache.ask("new")
+    cache.take(OLD, 1013)
+    assert cache.wait("new", 1014) is None, "it was looked for just now, and is not there"
+    assert cache.wait("another", 1014) == 8
+    cache.begin(1022)
+    cache.take(OLD, 1022)
+    assert cache.wait("new", 1024) == 8, "the last fetch was for another"
+    cache.begin(1032)
+    cache.ask("new")
+    cache.fail("it answered 500")
+    assert cache.wait("new", 1034) == 8, "nobody knows what is there now"
+    cache.begin(1042)
+    cache.take(NEW, 1042)
+    assert cache.wait("old", 1044) is None, "it was given up"
+    for number in range(2 * MAX_ASKED):
+        cache.ask(str(number))
+    assert len(cache._asked) == MAX_ASKED
 
 
 def test_rotation_brings_the_new_key_and_takes_the_old_one(cache: Jwks) -> None:

@@ -126,6 +126,9 @@ class Issuer:
     def at_hand(self) -> Keyset:
         return self.fetched
 
+    def wait(self, kid: str | None) -> float | None:
+        return None
+
     def lacks(self, fingerprint: str) -> bool:
         return fingerprint not in self.fetched.fingerprints
 

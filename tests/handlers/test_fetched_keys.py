@@ -7,7 +7,7 @@ import time
 from notifier.notification import Notification
 from tests.auth.signing import SECRET, jwk, jwks, private
 from tests.auth.signing import token as signed
-from tests.handlers.serving import head, open_stream, raw_socket, request, serving, until
+from tests.handlers.serving import Answer, head, open_stream, raw_socket, request, serving, until
 from tests.handlers.test_keysource import answering, http
 
 HISTORY = "/channels/alerts/history"
@@ -95,7 +95,35 @@ async def test_keys_that_cannot_be_fetched_are_a_refusal_that_passes() -> None:
             server.port, "GET", HISTORY, headers={"Authorization": f"Bearer {token()}"}
         )
         assert (answer.status, answer.code) == (503, 50306)
-        assert answer.headers["retry-after"] == "1"
+        assert 8 <= int(answer.headers["retry-after"]) <= 10, "before that it is not tried again"
+
+
+async def test_new_key_within_the_pause_between_two_fetches_is_a_refusal_that_passes() -> None:
+    documents = [http(jwks(jwk(private("RS256"), "RS256", kid="old")))]
+    claims = {"sub": "42", "channels": ["alerts"], "exp": time.time() + 600}
+    old = signed(claims, "RS256", headers={"kid": "old"})
+    unknown = signed(claims, "ES256", headers={"kid": "unknown"})
+    async with (
+        answering(lambda: documents[-1]) as url,
+        serving(token_jwks_url=url) as server,
+    ):
+
+        async def shown(token: str) -> Answer:
+            bearer = {"Authorization": f"Bearer {token}"}
+            return await request(server.port, "GET", HISTORY, headers=bearer)
+
+        assert (await shown(unknown)).code == 40101, "it was fetched for this one"
+        assert (await shown(unknown)).code == 40101
+        assert (await shown(old)).status == 404
+        documents.append(document())
+        answer = await shown(token())
+        assert (answer.status, answer.code) == (503, 50306)
+        wait = answer.json["error"]["retry_after_ms"]
+        assert 8000 < wait <= 10_000 and 8 <= int(answer.headers["retry-after"]) <= 10
+        source = server.node.authenticator._source
+        source._jwks._tried -= 10  # type: ignore[union-attr]
+        assert (await shown(token())).status == 404
+        assert (await shown(unknown)).code == 50306, "this one may be new too"
 
 
 async def test_keys_that_are_here_wait_for_none_that_are_not() -> None:
