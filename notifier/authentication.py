@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from notifier.auth.authenticator import Authenticator, Fixed, Source
 from notifier.auth.keyfile import KeyFile, KeyFileError, KeyFileUnreadable
@@ -91,15 +91,13 @@ class Authentication:
     def look(self, *, again: bool = False) -> list[Look]:
         """See whether keys have changed; read the files then, or in any case.
 
-        :returns: of all that have, or were read.
+        :returns: of all that have, or that can't be used any more; or of all.
         """
-        by = "signal" if again else "watch"
         looks = []
         if self._keys is not None:
-            looks.append(Look("key", self._settings.keys_file, by, self._keys.look(again=again)))
+            looks += _look_at("key", self._settings.keys_file, self._keys, again)
         if self._token_keys is not None:
-            changed = self._token_keys.look(again=again)
-            looks.append(Look("token", self._settings.token_keys_file, by, changed))
+            looks += _look_at("token", self._settings.token_keys_file, self._token_keys, again)
         if self._source is not None:
             fetched = self._source.at_hand()
             # None are at hand before the first fetch, and where the last was too long ago.
@@ -108,7 +106,7 @@ class Authentication:
                     url = self._settings.token_jwks_url
                     looks.append(Look("token", url, "fetch", changed=True))
                 self._fetched = fetched
-        return [look for look in looks if look.changed or again]
+        return looks
 
     def _read_token_keys(self) -> Keyset:
         try:
@@ -117,6 +115,16 @@ class Authentication:
             raise KeyFileUnreadable(str(error)) from None
         except TokenKeysError as error:
             raise KeyFileError(str(error)) from None
+
+
+def _look_at(
+    kind: Literal["key", "token"], file: str, watched: WatchedKeys[Any], again: bool
+) -> list[Look]:
+    known = watched.problem
+    changed = watched.look(again=again)
+    if changed or again or watched.problem not in (None, known):
+        return [Look(kind, file, "signal" if again else "watch", changed)]
+    return []
 
 
 def authenticates(settings: Settings) -> bool:
