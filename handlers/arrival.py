@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
+from traceback import clear_frames
 from typing import cast
 
 from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
@@ -91,3 +93,7 @@ class Arrival(HTTPMessageDelegate):
     def on_connection_close(self) -> None:
         if self._delegate is not None:
             self._delegate.on_connection_close()
+        # Tornado's frame that waited for more of the body holds what it waited for, that what it
+        # failed with, and that the frame: so all of us would wait for the cyclic collector.
+        if (lost := sys.exception()) is not None:
+            clear_frames(lost.__traceback__)

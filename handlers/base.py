@@ -16,12 +16,13 @@ from tornado.web import RequestHandler, stream_request_body
 from handlers import door
 from handlers.body import check_size
 from handlers.credential import credential_of
+from handlers.cutoff import CutOff
 from handlers.described import Operations
 from handlers.linger import LINGER_BYTES, linger
 from handlers.policy import Level, Policy
 from notifier.auth.identity import ANYBODY
 from notifier.auth.scopes import Scope
-from notifier.errors import NotifierError
+from notifier.errors import NotifierError, without_frames
 from notifier.node import Node
 
 
@@ -49,6 +50,8 @@ class Handler(RequestHandler):
     def initialize(self, node: Node, policy: Policy) -> None:
         self.node = node
         self._policy = policy
+        # Tornado's, for templates; it refers to us, so we would not be gone when done (ADR 0011).
+        self.ui = None  # type: ignore[assignment]
         self.body = bytearray()
         self._dropped = 0
         # The refusal has been sent, though the body is still being read away.
@@ -87,7 +90,7 @@ class Handler(RequestHandler):
             self._check_request()
             self._check_access()
         except NotifierError as error:
-            self._refusal = error
+            self._refusal = without_frames(error)
         return self._refusal is None
 
     def _check_access(self) -> None:
@@ -209,7 +212,12 @@ class Handler(RequestHandler):
             self.node.requests.ended()
 
     def on_connection_close(self) -> None:
+        unfinished = not self.request._body_future.done()
         super().on_connection_close()
+        if unfinished:
+            # What waits for it is told by an exception that refers to it, and by that to all of us.
+            self.request._body_future = CutOff()  # type: ignore[assignment]
+            self.body = bytearray()
         self.on_finish()
 
     def hang_up(self) -> None:

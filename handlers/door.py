@@ -34,6 +34,7 @@ from notifier.errors import (
     NotifierError,
     Unauthenticated,
     UnsupportedCoding,
+    without_frames,
 )
 
 log = logging.getLogger("notifier.http")
@@ -239,7 +240,10 @@ def answer_options(handler: RequestHandler, methods: Sequence[str] | None = None
 
 def write_error(handler: RequestHandler, **kwargs: Any) -> None:
     """Tornado's hook for whatever was raised."""
-    handler.finish(refuse(handler, translate(handler, kwargs.get("exc_info", (None,) * 3)[1])))
+    error = kwargs.get("exc_info", (None,) * 3)[1]
+    handler.finish(refuse(handler, translate(handler, error)))
+    if error is not None:
+        without_frames(error)
 
 
 def allowed_methods(target: type[RequestHandler]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from handlers import publishing
 from handlers.following import Following
 from notifier.auth.identity import Identity
 from notifier.auth.scopes import Scope
-from notifier.errors import NotifierError, SubscriptionEnded
+from notifier.errors import NotifierError, SubscriptionEnded, without_frames
 from notifier.instants import format_instant
 from notifier.node import Node
 from notifier.session import (
@@ -180,6 +180,7 @@ class Driver:
     def _refuse(self, refusal: NotifierError, ref: Ref = None) -> None:
         self._node.counts.errors[refusal.code] += 1
         self._send(messages.error(refusal, ref))
+        without_frames(refusal)
 
     def _reply(self, result: dict[str, Any], ref: Ref) -> None:
         self._send(messages.reply(to_json(result), ref))

@@ -11,6 +11,8 @@ import socket
 
 from tornado.iostream import IOStream, StreamClosedError
 
+from handlers.stream import let_go
+
 LINGER_SECONDS = 3.0
 LINGER_BYTES = 64 * 1024 * 1024
 
@@ -29,3 +31,4 @@ async def linger(stream: IOStream) -> None:
         pass
     finally:
         stream.close()
+        let_go(stream)

@@ -34,7 +34,7 @@ from handlers.ndjson import LinePublisher, Tally
 from handlers.publishing import Outcome
 from handlers.query import read_choice
 from notifier import logs
-from notifier.errors import BadBody, BodyStalled, Draining, NotifierError
+from notifier.errors import BadBody, BodyStalled, Draining, NotifierError, without_frames
 
 log = logging.getLogger("notifier.http")
 
@@ -72,7 +72,6 @@ class LongBody:
             key=idempotency_key(request.headers),
             beside=beside,
             max_line_bytes=settings.max_body_bytes,
-            tell=self._tell,
         )
         # Answers have begun to go out line by line; and, if the client took none of them for too
         # long, the last line that was answered.
@@ -84,6 +83,7 @@ class LongBody:
         self._over = False
         self._busy = False
         self._leave_by: float | None = None
+        self._next_look: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
         self._watch_seconds = min(
@@ -104,7 +104,7 @@ class LongBody:
             if not self._stopped:
                 await self._work(self._publish_rest())
         finally:
-            self._over = True
+            self._be_over()
         if self._stopped:
             await self._hang_up()
         elif self._line_by_line:
@@ -136,27 +136,33 @@ class LongBody:
                 stored=self._tally.stored,
                 remote=request.remote_ip,
             )
-        self._over = True
+        self._be_over()
         if self._unpacking.compressed:
             # What is still in it may be very much, and is for nobody.
             self._publisher.halt = BadBody("The client is gone.")
+
+    def _be_over(self) -> None:
+        self._over = True
+        if self._next_look is not None:
+            self._next_look.cancel()  # it would hold us until then
 
     async def _publish(self, chunk: bytes) -> None:
         for piece in self._unpacking.pieces(chunk):
             if self._publisher.halt is not None:
                 raise self._publisher.halt
-            await self._publisher.feed(piece)
+            await self._publisher.feed(piece, self._tell)
             await asyncio.sleep(0)  # a piece may be unpacked without holding a line
 
     async def _publish_rest(self) -> None:
         self._unpacking.end()
-        await self._publisher.end()
+        await self._publisher.end(self._tell)
 
     async def _work(self, step: Awaitable[None]) -> None:
         self._busy = True
         try:
             await step
         except NotifierError as refusal:
+            without_frames(refusal)
             if not self._over:
                 self._stop(refusal)
         except StreamClosedError:
@@ -175,7 +181,7 @@ class LongBody:
         if self._over:
             return
         now, settings = self._loop.time(), self._handler.node.settings
-        self._loop.call_later(self._watch_seconds, self.watch)
+        self._next_look = self._loop.call_later(self._watch_seconds, self.watch)
         if not self._stopped and (refusal := self._disowned()) is not None:
             self._give_up(refusal)
             return

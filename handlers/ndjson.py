@@ -30,6 +30,9 @@ LOOK_SECONDS = 0.25
 # Failures that a summary tells one by one.
 MAX_FAILURES = 100
 
+# Told what became of each line of a window, by its number; may take its time.
+Tell = Callable[[list[tuple[int, Outcome]]], Awaitable[None]]
+
 
 def is_ndjson(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() in KINDS
@@ -86,7 +89,6 @@ class LinePublisher:
     :param key: the body's idempotency key; line 7 has ``key:6``, as the items of an array.
     :param beside: fields for all lines; a line's own win.
     :param max_line_bytes: a longer line is not published, but told as a failure.
-    :param tell: told what became of each line of a window; may take its time.
     :ivar ended: the number of the last line that something became of.
     :ivar halt: set it, and it is raised before the next window is begun.
     """
@@ -101,7 +103,6 @@ class LinePublisher:
         key: str | None,
         beside: Mapping[str, Any],
         max_line_bytes: int,
-        tell: Callable[[list[tuple[int, Outcome]]], Awaitable[None]],
     ) -> None:
         self.ended = 0
         self.halt: NotifierError | None = None
@@ -114,39 +115,38 @@ class LinePublisher:
         self._key = key
         self._beside = dict(beside)
         self._max_line_bytes = max_line_bytes
-        self._tell = tell
         self._splitter = LineSplitter(limit=max_line_bytes)
         # What is to be published, by its line's number; or what became of it already.
         self._window: list[tuple[int, dict[str, Any] | Outcome]] = []
         self._window_bytes = 0
         self._in_order = InOrder()
 
-    async def feed(self, data: bytes) -> None:
+    async def feed(self, data: bytes, tell: Tell) -> None:
         """Publish the lines that end in this piece of the body.
 
         :raises NotifierError: there is no use in going on.
         """
-        await self._take(self._splitter.feed(data))
+        await self._take(self._splitter.feed(data), tell)
 
-    async def end(self) -> None:
+    async def end(self, tell: Tell) -> None:
         """Publish the last line. Raises as :meth:`feed` does."""
         self.halt = None  # there is nothing left to be spared
-        await self._take(self._splitter.end())
+        await self._take(self._splitter.end(), tell)
 
-    async def _take(self, lines: list[Line]) -> None:
+    async def _take(self, lines: list[Line], tell: Tell) -> None:
         for number, text in lines:
             if self.halt is not None:
                 raise self.halt
             item = self._read(number, text)
             alone = goes_alone(item)
             if alone:
-                await self._publish()
+                await self._publish(tell)
             self._window.append((number, item))
             self._window_bytes += len(text or b"")
             full = len(self._window) >= self._window_lines or self._window_bytes >= WINDOW_BYTES
             if alone or full:
-                await self._publish()
-        await self._publish()
+                await self._publish(tell)
+        await self._publish(tell)
 
     def _read(self, number: int, text: bytes | None) -> dict[str, Any] | Outcome:
         limit = self._max_line_bytes
@@ -163,7 +163,7 @@ class LinePublisher:
             return failed(refusal)
         return self._beside | fields if self._beside else fields
 
-    async def _publish(self) -> None:
+    async def _publish(self, tell: Tell) -> None:
         """Publish the window, and let everybody else have a turn."""
         window, self._window, self._window_bytes = self._window, [], 0
         if not window:
@@ -171,7 +171,7 @@ class LinePublisher:
         await self._wait_for_turn([item for _, item in window])
         outcomes = await self._in_order(self._step, window)
         self.ended = window[-1][0]
-        await self._tell(
+        await tell(
             [(number, outcome) for (number, _), outcome in zip(window, outcomes, strict=True)]
         )
         for outcome in outcomes:

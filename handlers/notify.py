@@ -79,11 +79,16 @@ class Notify(Handler):
     def on_connection_close(self) -> None:
         if self._lines is not None:
             self._lines.lost()
+            if not self.request._body_future.done():
+                self._lines = None  # it refers to us, and nothing will be asked of it
         super().on_connection_close()
 
     async def post(self, channel: str | None = None) -> None:
         if self._lines is not None:
-            await self._lines.end()
+            try:
+                await self._lines.end()
+            finally:
+                self._lines = None
             return
         if self.refused:
             self.hang_up()

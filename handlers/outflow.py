@@ -13,6 +13,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.iostream import IOStream, StreamClosedError
 
 from handlers.linger import LINGER_SECONDS
+from handlers.stream import let_go
 from handlers.tls import outlet
 from notifier import logs
 from notifier.auth.identity import Identity
@@ -30,10 +31,10 @@ class Outflow:
     :ivar identity: who listens.
     :ivar address: where it comes from.
     :param transport: one of :data:`~notifier.counts.TRANSPORTS`.
-    :param alive: the bytes that show it is alive when nothing else is sent.
+    :param alive: the bytes that show this one is alive when nothing else is sent.
     :param last: the bytes that end the response.
     :param names: the channels and patterns it is for.
-    :param refuse: tells why it ends for good, and ends it.
+    :param refuse: tells this one why it ends for good, and ends it.
     """
 
     def __init__(
@@ -45,10 +46,10 @@ class Outflow:
         request: HTTPServerRequest,
         identity: Identity,
         transport: str,
-        alive: Callable[[], bytes],
+        alive: Callable[[Outflow], bytes],
         last: bytes,
         names: Iterable[str],
-        refuse: Callable[[NotifierError], None],
+        refuse: Callable[[Outflow, NotifierError], None],
         tailor: Tailor | None = None,
     ) -> None:
         self.id = node.new_id()
@@ -124,6 +125,7 @@ class Outflow:
             self._patience.cancel()
         self.sink.closed = True
         self._stream.close()
+        let_go(self._stream)
 
     def _half_close(self) -> None:
         """A close with unread input would be a reset, which throws away what was sent last."""
@@ -136,7 +138,7 @@ class Outflow:
     def ask(self) -> None:
         self.heard = True
         if self.joined:
-            self.sink.write(self._alive())
+            self.sink.write(self._alive(self))
 
     def dead(self, reason: str) -> None:
         logs.event(log, logging.INFO, "connection.dead", connection=self.id, reason=reason)
@@ -149,7 +151,7 @@ class Outflow:
         self.finish(str(refusal.close_code))
 
     def end(self, refusal: NotifierError) -> None:
-        self._refuse(refusal)
+        self._refuse(self, refusal)
 
     def deprive(self, name: str, refusal: NotifierError) -> None:
         self._names.discard(name)
@@ -157,7 +159,7 @@ class Outflow:
             message = messages.unsubscribed(name, code=refusal.code, reason=refusal.message)
             self.say("unsubscribed", message)
         else:
-            self._refuse(refusal)
+            self._refuse(self, refusal)
 
 
 def _timed_out(error: BaseException | None) -> bool:

@@ -17,7 +17,7 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
 from handlers.linger import linger
-from handlers.stream import has_hung_up
+from handlers.stream import has_hung_up, let_go
 from notifier.sink import Sink
 from notifier.wire import deflate
 from notifier.wire.websocket import RSV1, Opcode, frame, may_be_sent
@@ -159,6 +159,8 @@ class Protocol(WebSocketProtocol13):
     def _ended(self) -> None:
         self._reading = None
         self._abort()
+        if self.stream is not None and self.stream.closed():
+            let_go(self.stream)
         self.handler.on_ws_connection_close(self.close_code, self.close_reason)
 
     async def _receive_frame(self) -> None:

@@ -9,7 +9,14 @@ from typing import Any
 from handlers.inorder import InOrder
 from notifier.auth.identity import Identity
 from notifier.auth.scopes import Scope
-from notifier.errors import BadChannel, BadField, NotifierError, PublishingTooFast, TooManyItems
+from notifier.errors import (
+    BadChannel,
+    BadField,
+    NotifierError,
+    PublishingTooFast,
+    TooManyItems,
+    without_frames,
+)
 from notifier.node import Node, Published
 from notifier.notification import Notification
 from notifier.value import value
@@ -107,7 +114,7 @@ async def publish(
             published = await node.publish(notification, target, producer=producer, key=key, id=id)
         except NotifierError as refusal:
             intake.refuse(refusal)
-            return refusal
+            return without_frames(refusal)
         intake.repeated += published.repeated
         intake.stored += not published.repeated
         return published
@@ -215,7 +222,7 @@ def _targets(notification: Notification, node: Node) -> list[str]:
 
 def failed(refusal: NotifierError) -> Outcome:
     """Nothing of it was stored."""
-    return Outcome((), refusal)
+    return Outcome((), without_frames(refusal))
 
 
 def _result(published: Published) -> dict[str, Any]:

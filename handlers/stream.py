@@ -10,6 +10,8 @@ import termios
 
 from tornado.iostream import IOStream
 
+from notifier.errors import without_frames
+
 
 class TornadoStream:
     """The socket for ``send``, the :class:`IOStream` around it for all that does not fit.
@@ -36,6 +38,16 @@ class TornadoStream:
 
     def abort(self) -> None:
         self._stream.close()
+
+
+def let_go(stream: IOStream) -> None:
+    """Drop what a closed stream keeps: bytes that nobody has read, and by what it failed with the
+    frames of all who waited for it, down to the connection's own.
+    """
+    stream._read_buffer = bytearray()
+    stream._read_buffer_size = 0
+    if stream.error is not None:
+        without_frames(stream.error)
 
 
 def has_hung_up(connection: socket.socket) -> bool:

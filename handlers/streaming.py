@@ -104,10 +104,10 @@ class Streaming(Handler):
                 request=self.request,
                 identity=self.identity,
                 transport=self.transport,
-                alive=lambda: alive(outflow),
+                alive=alive,
                 last=LAST if self.chunked else b"",
                 names=wanted.names,
-                refuse=lambda refusal: self.refuse_in_band(outflow, refusal),
+                refuse=self.refuse_in_band,
                 tailor=tailor,
             )
             self._log()

@@ -67,7 +67,9 @@ Where a refusal ends a WebSocket, it does so with ``close_code``: 4000–4499 me
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
+
+E = TypeVar("E", bound=BaseException)
 
 # Relative to the project's own tree: every copy of it brings its reference along.
 DOCS = "docs/reference/errors.md"
@@ -114,6 +116,16 @@ class NotifierError(Exception):
             "temporary": self.temporary,
             **self.facts,
         }
+
+
+def without_frames(error: E) -> E:
+    """The exception, to be kept as a value, or when all has been done about it.
+
+    Else it holds the frames it came through, and their callers'. If one of them holds it as well,
+    directly or not, all that is in them waits for the cyclic collector (ADR 0011).
+    """
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    return error
 
 
 class BadRequest(NotifierError):

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +20,7 @@ from tornado.netutil import bind_sockets
 from handlers.application import application
 from handlers.forwarded import Proxies
 from handlers.keysource import KeySource, fetcher
+from handlers.stream import let_go
 from handlers.unread import Unread
 from notifier import audit, logs
 from notifier.assets import static_path
@@ -69,6 +70,8 @@ class _HTTPServer(HTTPServer):
     def on_close(self, server_conn: object) -> None:
         super().on_close(server_conn)
         assert isinstance(server_conn, HTTP1ServerConnection)
+        if server_conn.stream.closed():
+            let_go(server_conn.stream)
         self.lobby.leave(str(server_conn.context.address[0]))  # type: ignore[attr-defined]
         assert isinstance(self.request_callback, HTTPServerConnectionDelegate)
         self.request_callback.on_close(server_conn)
@@ -85,8 +88,11 @@ class Server:
         await server.stop()        # at once, or
         await server.drain()       # clients are sent away one by one, then stop
 
+    :ivar look: what else is looked at each second.
     :raises CannotAuthenticate:
     """
+
+    look: Callable[[], object] | None = None
 
     def __init__(
         self, settings: Settings, origins: Mapping[str, Origin] = MappingProxyType({})
@@ -233,6 +239,8 @@ class Server:
                 more = self.node.sweep()
                 self._http.sweep(asyncio.get_running_loop().time())
                 self._watch()
+                if self.look is not None:
+                    self.look()
             except Exception as error:  # noqa: BLE001
                 # One bad connection must not end everybody's keep-alive.
                 logs.event(log, logging.ERROR, "sweep.failed", exc_info=error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from types import MappingProxyType
@@ -13,7 +14,7 @@ from notifier import logs
 from notifier.auth.origin import ANY_ORIGIN
 from notifier.authentication import CannotAuthenticate, authenticates
 from notifier.brokers.base import CannotOpen
-from notifier.collector import settle
+from notifier.collector import Growth, resident_bytes, settle
 from notifier.config import Origin, Settings, reached
 from notifier.lifeline import Lifeline
 from notifier.orders import Orders, by_signals
@@ -99,6 +100,7 @@ async def serve(
         except OSError as error:
             raise cannot_listen(settings, error) from error
         settle()
+        server.look = Growth(resident_bytes, time.monotonic).look
         greet(server.url)
         await orders.asked.wait()
         draining = asyncio.create_task(server.drain())

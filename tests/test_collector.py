@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from notifier.collector import FULL_EVERY, settle
+from notifier.collector import FULL_EVERY, GROWTH_BYTES, Growth, resident_bytes, settle
 
 
 class Knot:
@@ -43,3 +44,58 @@ def test_what_grew_old_and_then_died_is_collected(settled: None) -> None:
     for _ in range(2 * young * middle * FULL_EVERY):
         crowd.append([])
     assert not any(end() for end in ends)
+
+
+def test_memory_that_has_grown_by_much_is_looked_through() -> None:
+    resident = 10 * GROWTH_BYTES
+    growth = Growth(lambda: resident, lambda: 0.0)
+    knots = [Knot()]
+    gc.collect(1)
+    (end,) = (weakref.ref(knot) for knot in knots)
+    knots.clear()
+    resident += 2 * GROWTH_BYTES
+    assert not growth.look(), "less than a quarter"
+    assert end()
+    resident += GROWTH_BYTES
+    assert growth.look()
+    assert not end()
+    assert not growth.look(), "it has grown no more since"
+
+
+def test_memory_that_shrank_and_grew_again_is_looked_through() -> None:
+    resident = 10 * GROWTH_BYTES
+    growth = Growth(lambda: resident, lambda: 0.0)
+    resident = GROWTH_BYTES
+    assert not growth.look()
+    resident = 2 * GROWTH_BYTES - 1
+    assert not growth.look()
+    resident = 2 * GROWTH_BYTES
+    assert growth.look()
+
+
+def test_looking_through_memory_does_not_take_much_of_the_time() -> None:
+    resident, now = 0, 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 0.1  # so a collection takes as long
+        return now
+
+    growth = Growth(lambda: resident, clock)
+    looks = []
+    for _ in range(100):
+        resident = GROWTH_BYTES
+        looks.append(growth.look())
+        resident = 0
+        growth.look()
+    # A clock that is read once where there is none, and twice more where there is.
+    assert looks[0]
+    assert 2 <= looks.count(True) <= 10
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux says what a process has")
+def test_what_a_process_has_in_memory_is_told() -> None:
+    before = resident_bytes()
+    much = bytearray(b"x") * 2**25
+    assert 2**24 < resident_bytes() - before < 2**26
+    del much
