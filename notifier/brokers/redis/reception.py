@@ -34,7 +34,8 @@ class Reception:
     """One channel with history.
 
     :ivar memory: what it has heard of this epoch.
-    :ivar head: up to where its receiver has been told everything; ``None`` until it is first read.
+    :ivar head: up to where it has told, or read, everything; ``None`` until it is first read.
+    :ivar told: where its receiver is: before ``head`` where the last ones expired before they came.
     :ivar stale: something may have come that was not heard.
     :ivar fresh: set while all that came is known to have been heard.
     :ivar rang: since its owner last looked.
@@ -54,6 +55,7 @@ class Reception:
         self.channel = channel
         self.receiver: Receiver | None = None
         self.head: Position | None = None
+        self.told: Position | None = None
         self.stale = True
         self.fresh = asyncio.Event()
         self.rang = False
@@ -135,6 +137,7 @@ class Reception:
         """From where it is, tell this one."""
         if self.receiver is not receiver:
             self.receiver = receiver
+            self.told = self.head
             receiver.begin(self.head)
 
     def begin(self, reading: Reading) -> None:
@@ -152,7 +155,7 @@ class Reception:
             self._change_epoch(reading)
         if reading.floor > self.head.offset:
             first = reading.entries[0][0] if reading.entries else reading.head + 1
-            self._gap(self.head, Position(reading.epoch, first))
+            self._gap(Position(reading.epoch, first))
         if reading.clears > self.clears:
             self._clear(Position(reading.epoch, reading.cleared), reading.clears)
         self.clears = reading.clears  # fewer: one was rolled back
@@ -184,7 +187,7 @@ class Reception:
         self.memory.forget_after(0 if fork is None else fork)
         start = max(0 if fork is None else min(fork, self.head.offset), reading.floor)
         first = next((offset for offset, _ in reading.entries if offset > start), reading.head + 1)
-        self._gap(self.head, Position(reading.epoch, first))
+        self._gap(Position(reading.epoch, first))
 
     # --- telling ---
 
@@ -192,14 +195,14 @@ class Reception:
         publication = decode(self.channel, place, entry)
         if self.newborn:
             self._on_birth(self)
-        self.head = place
+        self.head = self.told = place
         self.memory.note(place.offset, publication.id)
         if self.receiver is not None:
             self.receiver.publication(publication)
 
-    def _gap(self, after: Position, before: Position) -> None:
-        gap = Gap(self.channel, after=after, before=before)
-        self.head = gap.position
+    def _gap(self, before: Position) -> None:
+        gap = Gap(self.channel, after=self.told, before=before)
+        self.head = self.told = gap.position
         if self.receiver is not None:
             self.receiver.gap(gap)
 

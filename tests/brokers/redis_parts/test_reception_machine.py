@@ -767,3 +767,18 @@ def test_channel_that_cannot_be_read_holds_up_no_other(quiet: ReceptionMachine) 
     quiet._answer(quiet.wire.requests[0])
     quiet.settle()
     assert stuck.done()
+
+
+def test_gap_begins_where_its_receiver_is_though_the_last_ones_expired(
+    quiet: ReceptionMachine,
+) -> None:
+    quiet.open(listens=True, here=False, published=0)
+    quiet.publish(1000, here=False, count=1)
+    quiet.let_time_pass(1000)
+    quiet.clear()
+    quiet.carry_out()
+    quiet.lose_everything()
+    quiet.settle()
+    assert quiet.judge is not None
+    assert quiet.truth is not None
+    assert quiet.judge.head == Position(quiet.truth.epoch, 0)
