@@ -352,13 +352,20 @@ CLAIM = st.sampled_from(
 
 
 def answers(text: str, keys: Keyset) -> None:
-    began = time.process_time()
-    try:
-        assert isinstance(identify(text, keys, audience="a", issuer="i"), Identity)
-    except NotifierError as error:
-        assert type(error) in (BadCredential, ExpiredCredential)
-    # A few ms, and as much again for a machine that does other things.
-    assert time.process_time() - began < 0.05
+    """In a few ms, and as much again for a machine that does other things.
+
+    What takes long by itself does so each time; what the collector, or another thread, takes is
+    taken once.
+    """
+    for _ in range(5):
+        began = time.thread_time()
+        try:
+            assert isinstance(identify(text, keys, audience="a", issuer="i"), Identity)
+        except NotifierError as error:
+            assert type(error) in (BadCredential, ExpiredCredential)
+        if time.thread_time() - began < 0.05:
+            return
+    pytest.fail("it takes long each time")
 
 
 EVERY = keys_of("HS256") | keys_of("RS256") | keys_of("ES256") | keys_of("EdDSA")
