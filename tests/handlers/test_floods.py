@@ -236,11 +236,10 @@ async def answers_never_read(port: int) -> None:
     """More of them than a kernel holds, of each of many."""
     publication = b"x" * 50_000
     async with wire_to(port) as wire:
-        for _ in range(20):
-            await wire.send(
-                head("POST", "/notify/long", {"Content-Length": str(len(publication))})
-                + publication
-            )
+        for number in range(20):
+            # Stored in the first round alone.
+            once = {"Idempotency-Key": f"long-{number}", "Content-Length": str(len(publication))}
+            await wire.send(head("POST", "/notify/long", once) + publication)
             assert (await wire.answer()).status == 200
     async with attackers(port, MOST) as them:
         asking = head("GET", "/channels/long/history?limit=1000") * 50
@@ -336,6 +335,7 @@ IN_A_ROUND = {
     frames_too_large: 2 * FEW,
     messages_never_finished: 50,
     floods_of_commands_and_pings: 60,
+    answers_never_read: FEW,
 }
 # A round in which nothing stays is enough. With one block for each connection there is none.
 TRIES = 6
@@ -365,7 +365,11 @@ async def test_an_attack_leaves_no_object_behind(
     monkeypatch.setattr("tests.handlers.test_floods.MOST", FEW)
     limits = {"max_connections_per_address": FEW, "max_new_connections_per_second": 0}
     slow = attack in (heads_byte_by_byte, connections_that_never_speak)
-    async with serving(header_timeout=0.3 if slow else PATIENCE, **limits) as server:
+    patience = {
+        "header_timeout": 0.3 if slow else PATIENCE,
+        "stalled_seconds": 0.3 if attack is answers_never_read else PATIENCE,
+    }
+    async with serving(**patience, **limits) as server:
         files = open_files(os.getpid())
 
         async def left() -> tuple[int, Counter[str]]:
