@@ -40,12 +40,14 @@ class NewRevocation(TypedDict):
     token_id: Annotated[
         str, Field(min_length=1, max_length=MAX_TOKEN_ID_BYTES, description="the token's `jti`")
     ]
-    until: Annotated[
-        Annotated[float, Field(gt=0, lt=LATEST)] | answers.Instant,
-        Field(
-            description="when it expires (its `exp`), which is to come: in seconds since 1970, "
-            "or as a time"
-        ),
+    until: NotRequired[
+        Annotated[
+            Annotated[float, Field(gt=0, lt=LATEST)] | answers.Instant,
+            Field(
+                description="when it expires (its `exp`), which is to come: in seconds since 1970, "
+                "or as a time; unless it is given, as long as one that is good now may live"
+            ),
+        ]
     ]
 
 
@@ -149,7 +151,7 @@ class RevocationList(Handler):
 
 
 def read_revocation(body: bytes, *, now: float, max_life: float) -> AnyRevocation:
-    """``{"token_id": "…", "until": 1790000000}``, or ``{"user": "42"}``
+    """``{"token_id": "…"}``, ``{"token_id": "…", "until": 1790000000}``, or ``{"user": "42"}``
 
     :param now: seconds since 1970.
     :param max_life: of a token, in seconds.
@@ -160,10 +162,7 @@ def read_revocation(body: bytes, *, now: float, max_life: float) -> AnyRevocatio
     """
     value = parse_json(body)
     if not isinstance(value, dict):
-        raise BadBody(
-            'The body is an object such as {"token_id": "…", "until": 1790000000}, or '
-            '{"user": "42"}.'
-        )
+        raise BadBody('The body is an object such as {"token_id": "…"} or {"user": "42"}.')
     if "user" in value and "token_id" not in value:
         return _of_user(value, now, max_life)
     query.check_names(value, _FIELDS)
@@ -173,11 +172,13 @@ def read_revocation(body: bytes, *, now: float, max_life: float) -> AnyRevocatio
             f"token_id is the token's jti, a string of 1 to {MAX_TOKEN_ID_BYTES} bytes.",
             field="token_id",
         )
-    until = _moment(value.get("until"))
+    # The issuer's clock may be ahead of ours by that.
+    longest = now + max_life + LEEWAY_SECONDS
+    until = _moment(value["until"]) if "until" in value else longest
     if until is None or not now < until < LATEST:
         raise BadField(
             "until is when the token expires (its exp), which is to come: in seconds since 1970, "
-            "or as a time such as 2026-11-22T17:24:00Z.",
+            "or as a time such as 2026-11-22T17:24:00Z; leave it out if you don't know.",
             field="until",
         )
     return Revocation(token_id, until)
@@ -198,7 +199,6 @@ def _of_user(value: dict[str, Any], now: float, max_life: float) -> UserRevocati
             "now.",
             field="before",
         )
-    # The issuer's clock may be ahead of ours by that.
     return UserRevocation(user, before, before + max_life + LEEWAY_SECONDS)
 
 

@@ -233,14 +233,18 @@ class Client:
         answer = await self._requests.delete("connections", query=query.items(), counted=True)
         return _read(answer, lambda found: int(found["ended"]))
 
-    async def revoke(self, token_id: str, *, until: datetime) -> int:
+    async def revoke(self, token_id: str, *, until: datetime | None = None) -> int:
         """Let a token be good no longer; how many connections that ended.
 
         :param token_id: its ``jti``.
-        :param until: when it expires.
+        :param until: when it expires; before that it would be good again. Without, as long as one
+            that is good now may live.
         :raises NotifierError: not all nodes have answered (50305): these learn of it later.
         """
-        return await self._revoke({"token_id": token_id, "until": until.timestamp()})
+        told: dict[str, Any] = {"token_id": token_id}
+        if until is not None:
+            told["until"] = until.timestamp()
+        return await self._revoke(told)
 
     async def revoke_all(self, *, user: str, before: datetime | None = None) -> int:
         """Let no token be good any longer that was issued to a user until now; how many

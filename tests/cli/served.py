@@ -44,6 +44,9 @@ class Service:
         # many.
         self.subscribers(channel)
 
+    def get(self, path: str) -> Any:
+        return self._ask(path, None)
+
     def _ask(self, path: str, body: object) -> Any:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from notifier.instants import parse_instant
+from tests.auth.signing import token as signed
 from tests.cli.conftest import Run
 from tests.cli.served import Service, Start, start
 from tests.processes import server_process
@@ -161,10 +163,34 @@ def test_token_is_revoked(notifier: Run, service: Service) -> None:
     for number, until in enumerate(("2100-01-01T00:00:00Z", "4102444800")):
         done = notifier("revoke", f"t{number}", "--until", until, "--url", service.url)
         assert (done.returncode, done.stdout) == (0, "✓ revoked; 0 connections ended\n")
+    done = notifier("revoke", "t2", "--url", service.url)
+    assert (done.returncode, done.stdout) == (0, "✓ revoked; 0 connections ended\n")
     done = notifier("revoke", "t", "--until", "2000-01-01T00:00:00Z", "--url", service.url)
     assert done.returncode == 1 and "code 40003" in done.stderr
     done = notifier("revoke", "t", "--until", "tomorrow", "--url", service.url)
     assert done.returncode == 2
+
+
+def test_whole_token_is_revoked_until_its_exp(notifier: Run, service: Service) -> None:
+    exp, url = int(time.time()) + 3600, ("--url", service.url)
+    whole = signed({"sub": "42", "jti": "whole", "exp": exp + 0.5})
+    for until, expected in (
+        ([], exp + 1),
+        (["--until", str(exp + 1)], exp + 1),
+        (["--until", "4102444800"], 4102444800),
+    ):
+        done = notifier("revoke", whole, *until, *url)
+        assert (done.returncode, done.stdout) == (0, "✓ revoked; 0 connections ended\n"), done
+        listed = service.get("/revocations")["revocations"]
+        (told,) = [each for each in listed if each["token_id"] == "whole"]
+        assert parse_instant(told["until"]) == 1000 * expected
+    done = notifier("revoke", whole, "--until", str(exp), *url)
+    assert done.returncode == 2 and "and would be again" in done.stderr
+    for claims in ({"sub": "42", "exp": exp}, {"sub": "42", "exp": exp, "jti": 7}):
+        done = notifier("revoke", signed(claims), *url)
+        assert done.returncode == 2 and "this token has no jti" in done.stderr
+    done = notifier("revoke", signed({"jti": "endless", "exp": 1e300}), *url)
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -193,7 +219,6 @@ def test_all_of_a_users_tokens_are_revoked(notifier: Run, service: Service) -> N
     assert done.returncode == 1 and "code 40003" in done.stderr
     for wrong in (
         [],
-        ["t1"],
         ["t1", "--user", "42", "--until", "4102444800"],
         ["--user", "42", "--until", "4102444800"],
         ["t1", "--until", "4102444800", "--before", "1"],

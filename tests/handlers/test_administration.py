@@ -396,6 +396,20 @@ async def test_who_was_on_the_way_in_when_it_was_revoked_is_out_too(
         await until(lambda: not connections)
 
 
+async def test_a_token_is_revoked_for_as_long_as_it_may_live_unless_its_end_is_told(
+    alone: Site,
+) -> None:
+    life = alone.nodes[0].settings.max_token_life
+    answer = await alone.ask("POST", "/revocations", {"token_id": "lost"})
+    until = parse_instant(answer.json["until"]) / 1000
+    assert 0 <= time.time() + life + 30 - until < 5
+    ahead = int(time.time()) + 25
+    for name, status in (("lost", 401), ("other", 404)):
+        longest = token(jti=name, iat=ahead, exp=ahead + life)
+        assert (await alone.ask("GET", "/channels/a", key=longest)).status == status
+    assert ahead + life <= until
+
+
 async def test_a_revocation_that_would_not_be_remembered_is_refused(alone: Site) -> None:
     node = alone.nodes[0].node
     node.authenticator.revocations = Revocations(limit=2)
@@ -431,7 +445,7 @@ async def test_revocations_come_page_by_page(server: Server) -> None:
     [
         ("", 40001),
         ("[]", 40007),
-        ('{"token_id": "a"}', 40003),
+        ('{"token_id": "a", "until": null}', 40003),
         ('{"until": 4102444800}', 40003),
         ('{"token_id": "", "until": 4102444800}', 40003),
         (f'{{"token_id": "{"é" * 101}", "until": 4102444800}}', 40003),
