@@ -86,10 +86,13 @@ class ConnectionList(Handler):
         self.answer(self.facts)
 
     def _holder(self) -> Holder | None:
-        """:raises BadParameter: more than one is named."""
+        """:raises BadParameter: more than one is named, or nobody."""
         user, key = (self.get_query_argument(who.name, None, strip=False) for who in _WHO)
         if user is not None and key is not None:
             raise BadParameter("Name a user or a key, not both.", field="key")
+        if "" in (user, key):
+            field = "user" if key is None else "key"
+            raise BadParameter(f"{field} is empty: nobody is called so.", field=field)
         if user is not None:
             self.facts = {"user": user}
             return Holder("token", user)

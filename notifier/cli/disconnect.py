@@ -8,7 +8,8 @@ import click
 
 from notifier.cli.asking import EXIT_CODES, ask, with_url
 from notifier.cli.command import OfId
-from notifier.cli.terminal import say
+from notifier.cli.terminal import Exit, fail, say
+from notifier.logs import escape
 
 if TYPE_CHECKING:
     from notifier.client import Client
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
         ("notifier disconnect --user 42", "all of a user"),
     ],
     notes="Clients of ours do not come back by themselves. Who still has a good token may: revoke "
-    "it first (notifier revoke). " + EXIT_CODES,
+    "it first (notifier revoke). Where nobody was connected, that is 1. " + EXIT_CODES,
 )
 @click.argument("connection", required=False)
 @click.option("--user", metavar="SUB", help="All that came with a token of this user.")
@@ -31,14 +32,20 @@ if TYPE_CHECKING:
 @with_url
 def command(connection: str | None, user: str | None, key: str | None, url: str) -> None:
     """End CONNECTION, or all connections of a user or a key, on all nodes, for good."""
+    if "" in (connection, user, key):
+        raise click.UsageError("That is empty: nobody is called so.")
     if [connection, user, key].count(None) != 2:
         raise click.UsageError("Say which: the id of one, or --user, or --key.")
 
     async def end(client: Client) -> None:
+        ended = 1
         if connection is not None:
             await client.disconnect(connection)
-            say(("✓ ", "green"), "1 ended")
         else:
-            say(("✓ ", "green"), f"{await client.disconnect_all(user=user, key=key)} ended")
+            ended = await client.disconnect_all(user=user, key=key)
+        if not ended:
+            whose = f"user {user}" if key is None else f"the key {key}"
+            raise fail(Exit.REFUSED, escape(f"no connection is that of {whose}"))
+        say(("✓ ", "green"), f"{ended} ended")
 
     ask(url, end)

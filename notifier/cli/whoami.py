@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,8 @@ import click
 VARIABLE = "NOTIFIER_API_KEY"
 OPTION = "--key-file"
 _MAX_BYTES = 8192  # what a server takes
+# What keys and tokens are made of, as `notifier.client` has it.
+_SENDABLE = re.compile(r"[A-Za-z0-9_.~+-]+")
 _FOUND = "notifier.credential"
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -66,7 +69,7 @@ def _find(context: click.Context, _: click.Parameter, file: Path | None) -> None
             return
     else:
         text, place = _read(file), str(file)
-    if not text.isascii() or not text.isprintable() or " " in text or len(text) > _MAX_BYTES:
+    if _SENDABLE.fullmatch(text) is None or len(text) > _MAX_BYTES:
         raise click.UsageError(f"What {place} holds is no key and no token.")
     context.meta[_FOUND] = text, place
 

@@ -153,9 +153,18 @@ def test_connections_are_listed_and_ended(notifier: Run, start: Start, service: 
         assert (done.returncode, done.stdout) == (0, "✓ 1 ended\n")
         assert listener.ended() != 0, "it does not come back"
     assert "code 40403" in notifier("disconnect", found["id"], "--url", service.url).stderr
-    done = notifier("disconnect", "--user", "42", "--url", service.url)
-    assert (done.returncode, done.stdout) == (0, "✓ 0 ended\n")
-    for wrong in ([], ["x", "--user", "42"], ["--user", "42", "--key", "ci"]):
+    for whose, told in (("--user", "user 42"), ("--key", "the key 42")):
+        done = notifier("disconnect", whose, "42", "--url", service.url)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"error: no connection is that of {told}\n"
+    for wrong in (
+        [],
+        [""],
+        ["--user", ""],
+        ["--key", ""],
+        ["x", "--user", "42"],
+        ["--user", "42", "--key", "ci"],
+    ):
         assert notifier("disconnect", *wrong, "--url", service.url).returncode == 2
 
 
@@ -205,7 +214,7 @@ def test_id_that_begins_as_an_option_does_is_an_id(
         assert "code 40403" in done.stderr and repr(id) in done.stderr, done
     done = notifier("revoke", id, "--until", "4102444800", *url)
     assert (done.returncode, done.stdout) == (0, "✓ revoked; 0 connections ended\n"), done
-    assert notifier("disconnect", "--user", id, *url).returncode == 0
+    assert f"user {id}" in notifier("disconnect", "--user", id, *url).stderr
     for wrong in (["--usr", "42"], ["--usr=42"], [id, "-another3"]):
         assert notifier("disconnect", *wrong, *url).returncode == 2
 

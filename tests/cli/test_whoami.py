@@ -113,7 +113,9 @@ def test_who_may_not_is_told_what_would_do(notifier: Run, guarded: Guarded) -> N
     assert "notifier key create NAME --scope admin" in done.stderr
 
 
-@pytest.mark.parametrize("content", [b"", b" \n", b"two words", b"a\nb", b"\xff\xfe", b"x" * 9000])
+@pytest.mark.parametrize(
+    "content", [b"", b" \n", b"two words", b"a\nb", b'nk_a"b', b"\xff\xfe", b"x" * 9000]
+)
 def test_a_file_without_a_key_is_told(notifier: Run, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "key").write_bytes(content)
     for command in (["publish", "alerts", "m"], ["history", "alerts"]):

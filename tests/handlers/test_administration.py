@@ -225,6 +225,8 @@ async def test_connections_of_all_nodes_are_listed_and_ended(pair: Site) -> None
         ("DELETE", "/connections?user=1&key=1", 40006),
         ("DELETE", "/connections?limit=1", 40002),
         ("GET", "/revocations?limit=x", 40006),
+        ("GET", "/connections?key=", 40006),
+        ("DELETE", "/connections?user=", 40006),
         ("GET", "/settings?secret=1", 40002),
     ],
 )
