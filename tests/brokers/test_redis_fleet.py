@@ -40,6 +40,12 @@ from tests.redisservers.server import RedisServer
 SERIAL = itertools.count()
 
 
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a node spent is told, however long a busy machine takes for it."""
+    monkeypatch.setattr(spending, "LATE_SECONDS", PATIENCE_SECONDS)
+
+
 class RedisNode:
     """A fleet with the broker that it needs, opened and closed with it."""
 
@@ -571,8 +577,6 @@ async def test_of_too_many_revocations_redis_keeps_those_that_end_last(
 async def test_what_could_not_be_told_is_not_owed_later(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A refusal ends it, however long a busy machine takes for one.
-    monkeypatch.setattr(spending, "LATE_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(spending, "TELL_SECONDS", 0.01)
     one, two = await scene.enter(), await scene.enter()
     one.fleet.spend("before", 1)
@@ -623,6 +627,7 @@ async def test_messages_in_a_black_hole_are_not_waited_for(
     await until(lambda: of_one._commands.asked > 0)
     one.fleet.spend("behind it", 1)
     await until(lambda: not of_one._untold)
+    monkeypatch.setattr(spending, "LATE_SECONDS", PATIENCE_SECONDS)
     of_one._commands = commands
     one.fleet.spend("a", 1)
     await until(lambda: bool(two.owed))
