@@ -12,6 +12,8 @@ from tornado.http1connection import HTTP1ServerConnection
 
 from handlers.stream import unacknowledged
 from notifier import logs
+from notifier.counts import Counts
+from notifier.errors import AnswerUnread
 
 log = logging.getLogger("notifier.http")
 
@@ -24,11 +26,13 @@ class Unread:
     The kernel would do it as well (TCP_USER_TIMEOUT), but not everywhere, and not justly: it counts
     from when the peer's window closed, and cuts off who reads a little all the time.
 
+    :param counts: in which they are counted.
     :param seconds: for which nothing may be taken.
     :param max_bytes: of what waits for all together; of more, those go for whom most waits. 0: any.
     """
 
-    def __init__(self, seconds: float, max_bytes: int) -> None:
+    def __init__(self, counts: Counts, seconds: float, max_bytes: int) -> None:
+        self._counts = counts
         self._seconds = seconds
         self._max_bytes = max_bytes
         self._look_at = 0.0
@@ -50,7 +54,7 @@ class Unread:
             taken = _taken(connection)
             most, since = before.get(connection, (-1, now))
             if taken <= most and now - since >= self._seconds:
-                _cut_off(connection, "stalled")
+                self._cut_off(connection, "stalled")
             else:
                 self._taken[connection] = (most, since) if taken <= most else (taken, now)
         self._cut_backlog()
@@ -64,20 +68,21 @@ class Unread:
             if total <= self._max_bytes:
                 break
             del self._taken[connection]
-            _cut_off(connection, "backlog")
+            self._cut_off(connection, "backlog")
             total -= size
+
+    def _cut_off(self, connection: HTTP1ServerConnection, reason: str) -> None:
+        self._counts.errors[AnswerUnread.code] += 1
+        remote = str(connection.context)
+        logs.event(log, logging.INFO, "answer.unread", remote=remote, reason=reason)
+        # With a reset: else the kernel goes on for minutes to offer what it has, and holds it.
+        connection.stream.socket.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        connection.stream.close()
 
 
 def _taken(connection: HTTP1ServerConnection) -> int:
     """Bytes that the peer has acknowledged; where the kernel does not tell, that it was given."""
     stream = connection.stream
     return stream._total_write_done_index - unacknowledged(stream.socket.fileno())
-
-
-def _cut_off(connection: HTTP1ServerConnection, reason: str) -> None:
-    logs.event(log, logging.INFO, "answer.unread", remote=str(connection.context), reason=reason)
-    # With a reset: else the kernel goes on for minutes to offer what it has, and holds it.
-    connection.stream.socket.setsockopt(
-        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-    )
-    connection.stream.close()

@@ -27,6 +27,7 @@
     ├── BodyStalled                 40801  no byte of the body came for too long
     ├── AuthenticationTimeout       40802  a WebSocket of nobody in particular that does nothing
     ├── HeadStalled                 40803  a request's head took too long
+    ├── AnswerUnread                40804  an answer was not read for too long
     ├── IdempotencyConflict         40901  the same key with another body
     ├── AlreadySubscribed           40902
     ├── NotSubscribed               40903
@@ -257,6 +258,11 @@ class AuthenticationTimeout(NotifierError):
 
 class HeadStalled(NotifierError):
     code = 40803
+    temporary = True
+
+
+class AnswerUnread(NotifierError):
+    code = 40804
     temporary = True
 
 

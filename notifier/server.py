@@ -124,7 +124,9 @@ class Server:
         self._http.lobby = Lobby(
             limit and limit + SPARE_FILES, Proxies(settings.trusted_proxies).trusts_peer
         )
-        self._http.unread = Unread(settings.stalled_seconds, settings.max_backlog_bytes)
+        self._http.unread = Unread(
+            self.node.counts, settings.stalled_seconds, settings.max_backlog_bytes
+        )
         self._http.counts = self.node.counts
         # The application itself looks after those who take too long.
         self._http.conn_params.header_timeout = None

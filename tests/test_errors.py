@@ -59,15 +59,18 @@ def test_close_code_says_come_back_only_where_that_may_help(cls: type[NotifierEr
     if cls.close_code < 4500:
         # With a fresh credential it is not the same request.
         assert cls.temporary or cls is errors.ExpiredCredential
-    # These are about a head or a body, which a WebSocket has no more.
-    elif cls not in (errors.BodyStalled, errors.HeadStalled):
+    # These are about a head, a body or an answer, which a WebSocket has no more.
+    elif cls not in (errors.BodyStalled, errors.HeadStalled, errors.AnswerUnread):
         assert not cls.temporary
 
 
 @leaf
 def test_temporary_is_said_of_what_is_not_the_senders_fault(cls: type[NotifierError]) -> None:
     # A client that was too slow once, or too fast, may do it right the next time.
-    slow = (errors.BodyStalled, errors.HeadStalled, errors.AuthenticationTimeout)
+    slow = (
+        *(errors.BodyStalled, errors.HeadStalled, errors.AnswerUnread),
+        errors.AuthenticationTimeout,
+    )
     passes = cls in slow or 42902 <= cls.code <= 42999
     assert cls.temporary == (cls.code >= 50000 or passes)
 

@@ -26,9 +26,10 @@ from tests.docs.test_errors import ERRORS
 from tests.handlers.serving import request, serving
 from tests.handlers.test_administration import LATER, site, subscribed, token
 
+# Told in other ways than by an answer over HTTP, or not at all.
 _IN_BAND = {
     "BadMessage", "UnknownType", "AlreadySubscribed", "NotSubscribed", "CommandsTooFast",
-    "SubscriptionEnded", "ConnectionEnded", "AuthenticationTimeout",
+    "SubscriptionEnded", "ConnectionEnded", "AuthenticationTimeout", "HeadStalled", "AnswerUnread",
 }  # fmt: skip
 GUARDED = Access(Rules.all(Rule.GRANTED), {})
 

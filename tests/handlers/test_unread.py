@@ -15,6 +15,7 @@ from tornado.iostream import IOStream
 
 from handlers.stream import unacknowledged
 from handlers.unread import Unread
+from notifier.counts import Counts
 from tests.certificates import certificate
 from tests.handlers.serving import choked, head, request, serving, until, wire_to
 
@@ -79,7 +80,7 @@ async def readers() -> AsyncIterator[list[Reader]]:
 async def test_who_takes_nothing_for_so_long_is_cut_off_and_nobody_else(
     readers: list[Reader],
 ) -> None:
-    unread = Unread(SECONDS, 0)
+    unread = Unread(Counts(), SECONDS, 0)
     reads, sleeps, done = readers
     await done.read()
     await reads.read()
@@ -103,9 +104,11 @@ async def test_where_too_much_waits_those_are_cut_off_for_whom_most_does(
     connections = [reader.connection for reader in readers]
     sizes = [len(connection.stream._write_buffer) for connection in connections]
     assert sizes.index(max(sizes)) == 1
-    Unread(SECONDS, sum(sizes)).sweep(connections, 0.0)
+    Unread(Counts(), SECONDS, sum(sizes)).sweep(connections, 0.0)
     assert not any(reader.is_cut_off for reader in readers)
-    Unread(SECONDS, sum(sizes) - 1).sweep(connections, 0.0)
+    counts = Counts()
+    Unread(counts, SECONDS, sum(sizes) - 1).sweep(connections, 0.0)
+    assert counts.errors[40804] == 1
     assert [reader.is_cut_off for reader in readers] == [False, True, False]
 
 
