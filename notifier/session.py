@@ -21,6 +21,7 @@ from typing import Any
 
 from notifier.channels import MAX_CHANNEL_BYTES, check_channel, check_name
 from notifier.errors import (
+    BadCredential,
     BadField,
     BadJSON,
     BadMessage,
@@ -273,9 +274,12 @@ def _since(parsed: dict[str, Any]) -> str | None:
 
 def _token(parsed: dict[str, Any]) -> str:
     token = parsed.get("token")
-    if isinstance(token, str) and 0 < len(token) <= _MAX_TOKEN:
-        return token
-    raise BadField(f"token is a string of 1 to {_MAX_TOKEN} characters.", field="token")
+    if not isinstance(token, str) or not token:
+        raise BadField(f"token is a string of 1 to {_MAX_TOKEN} characters.", field="token")
+    if len(token) > _MAX_TOKEN:
+        # As HTTP says it of one in a header.
+        raise BadCredential(f"A key or a token is 1 to {_MAX_TOKEN} characters long.")
+    return token
 
 
 def _presence(parsed: dict[str, Any]) -> bool:

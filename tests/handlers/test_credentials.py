@@ -315,6 +315,19 @@ async def test_who_was_nobody_may_be_somebody_from_then_on(guarded: Guarded) -> 
         assert (await socket.ask(wanted))["type"] == "subscribed"
 
 
+async def test_too_long_a_token_is_none_of_ours_wherever_it_is_shown(guarded: Guarded) -> None:
+    long = "x" * 20_000
+    headers = {"Authorization": f"Bearer {long}"}
+    answer = await request(guarded.port, "GET", "/channels/alerts", headers=headers)
+    told = answer.json["error"]
+    assert told["code"] == 40101
+    async with raw_socket(guarded.port) as socket:
+        error = await socket.ask({"type": "authenticate", "token": long})
+        assert (error["code"], error["message"]) == (40101, told["message"])
+        for none in ("", None, 7):
+            assert (await socket.ask({"type": "authenticate", "token": none}))["code"] == 40003
+
+
 async def test_a_revoked_key_is_out_and_so_are_its_connections(guarded: Guarded) -> None:
     shown = {"X-API-Key": guarded.key}
     async with raw_socket(guarded.port, "/ws?channel=alerts", shown) as socket:
