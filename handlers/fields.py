@@ -49,7 +49,8 @@ _FIRST: Mapping[str, str] = {"title": "db1", "priority": "high", "tags": "disk,d
 PARAMETERS = (
     Parameter(
         name="answers",
-        text="For a body of lines: `all` answers each as it goes, in `application/x-ndjson`.",
+        text="For a body of lines, and refused with any other (40002): `all` answers each as it "
+        "goes, in `application/x-ndjson`.",
         shape={"type": "string", "enum": ["summary", "all"], "default": "summary"},
     ),
     *(
