@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import ClassVar
 
 from handlers import answers
 from handlers.base import Handler
+from handlers.credential import credential_of
 from handlers.described import JSON, Answer, Operation, Operations
+from notifier.auth.identity import ANYBODY
+from notifier.auth.scopes import Scope
+from notifier.errors import NotifierError
+
+# Where the broker is, and what it says, is nobody else's business.
+WITHHELD = "The broker can't be relied on; a key with the scope metrics or admin is told why."
 
 
 class Live(Handler):
@@ -33,6 +41,7 @@ class Ready(Handler):
         "GET": Operation(
             name="is_ready",
             summary="Whether this node should get clients",
+            text="Why not is told to those with the scope `metrics` or `admin`.",
             answers={
                 200: Answer("It should.", {JSON: answers.Healthy}),
                 503: Answer("It should not.", {JSON: answers.NotReady}),
@@ -46,6 +55,23 @@ class Ready(Handler):
             self.answer({"status": "ok"})
         else:
             self.set_header("Retry-After", "1")
+            if not self.node.connections.draining and not self._is_trusted():
+                reason = WITHHELD
             self.answer({"status": "not ready", "reason": reason}, status=503)
 
     head = get
+
+    def _is_trusted(self) -> bool:
+        """Whether whoever asks may be told where the broker is. Nobody has to say who it is here,
+        so a key that is not good is none.
+        """
+        access, identity = self.node.access, ANYBODY
+        with suppress(NotifierError):
+            credential = credential_of(self.request, self.describes, ambient=self._ambient)
+            # What takes waiting is no key, and only keys have these scopes.
+            identity = (credential and self.node.authenticator.at_once(credential)) or ANYBODY
+        for scope in (Scope.METRICS, Scope.ADMIN):
+            with suppress(NotifierError):
+                access.check_scope(identity, scope)
+                return True
+        return False
