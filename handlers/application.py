@@ -18,13 +18,13 @@ from handlers import door
 from handlers.arrival import Arrival
 from handlers.auditing import log_answer
 from handlers.base import Handler, NotAllowed, NotFound, WholeServer
+from handlers.cors import Sharing
 from handlers.forwarded import Proxies
+from handlers.hsts import StrictTransport
 from handlers.malformed import Malformed
 from handlers.patience import Patience
 from handlers.policy import Policy
 from handlers.routes import routes
-from handlers.sharing import Sharing
-from handlers.strict import StrictTransport
 from handlers.target import SERVER
 from handlers.whole import Whole, comes_whole
 from notifier.node import Node

@@ -205,7 +205,7 @@ def part(handler: RequestHandler) -> None:
     handler.set_header("Connection", "close")
 
 
-# Other sites' pages can't have it as an image or script either; handlers/sharing.py lets the
+# Other sites' pages can't have it as an image or script either; handlers/cors.py lets the
 # allowed ones.
 _ON_EVERY_ANSWER = {
     "X-Content-Type-Options": "nosniff",

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from notifier.auth.identity import Identity
 from notifier.config import Settings
+from notifier.connectionlimits import ConnectionLimits
 from notifier.counts import Counts
-from notifier.crowd import Crowd
 from notifier.errors import Draining, NotifierError, TooManyConnections
 from notifier.expiries import Expiries
 from notifier.keepalive import Keepalive, Peer
@@ -84,7 +84,7 @@ class Connections(Mapping[Sink, Connection]):
         on_silenced: Callable[[Sink], None],
     ) -> None:
         self._max_connections = settings.max_connections
-        self._crowd = Crowd(settings)
+        self._limits = ConnectionLimits(settings)
         # Those that are let in and not here yet.
         self._arriving = 0
         self._max_pending_bytes = settings.max_pending_bytes
@@ -141,18 +141,18 @@ class Connections(Mapping[Sink, Connection]):
                 f"This node serves {limit} connections already (setting max_connections).",
                 limit=limit,
             )
-        self._crowd.check(address, identity, self._clock())
+        self._limits.check(address, identity, self._clock())
 
     @contextmanager
     def arriving(self, address: str, identity: Identity) -> Iterator[None]:
         """Count one for which there was room while it is on its way to :meth:`add`."""
         self._arriving += 1
-        self._crowd.enter(address, identity)
+        self._limits.enter(address, identity)
         try:
             yield
         finally:
             self._arriving -= 1
-            self._crowd.leave(address, identity)
+            self._limits.leave(address, identity)
 
     def sink(
         self,
@@ -184,7 +184,7 @@ class Connections(Mapping[Sink, Connection]):
     def add(self, connection: Connection) -> None:
         self._open[connection.sink] = connection
         self._by_id[connection.id] = connection
-        self._crowd.enter(connection.address, connection.identity)
+        self._limits.enter(connection.address, connection.identity)
         self.deserted.clear()
         self._expiries.set(connection.id, connection.identity.expires_at)
         # On all other ways, what is followed stands in the request.
@@ -204,7 +204,7 @@ class Connections(Mapping[Sink, Connection]):
             del self._by_id[connection.id]
             self._expiries.set(connection.id, None)
             self.strangers.forget(connection.id)
-            self._crowd.leave(connection.address, connection.identity)
+            self._limits.leave(connection.address, connection.identity)
             sink.traffic.open -= 1
             sink.traffic.closed[sink.ended or "lost"] += 1
         if not self._open:
@@ -220,9 +220,9 @@ class Connections(Mapping[Sink, Connection]):
         """
         address, before = connection.address, connection.identity
         if identity.producer != before.producer:
-            self._crowd.check_user(identity)
-        self._crowd.leave(address, before)
-        self._crowd.enter(address, identity)
+            self._limits.check_user(identity)
+        self._limits.leave(address, before)
+        self._limits.enter(address, identity)
         connection.identity = identity
         self._expiries.set(connection.id, identity.expires_at)
         self.strangers.forget(connection.id)
@@ -244,7 +244,7 @@ class Connections(Mapping[Sink, Connection]):
 
     def sweep(self) -> bool:
         """Ask for signs of life; True when there is more to do at once."""
-        self._crowd.sweep(self._clock())
+        self._limits.sweep(self._clock())
         self._cut_backlog()
         return self._keepalive.sweep(self._clock())
 

@@ -10,8 +10,8 @@ from notifier.limits import network_of
 
 class Lobby:
     """Keeps one address from taking all the open files there are, at no cost: who is one too many
-    is hung up on before a byte is read. Who becomes a WebSocket or a stream leaves it for the
-    crowd (``crowd.py``).
+    is hung up on before a byte is read. Who becomes a WebSocket or a stream leaves it, and is
+    counted by ``connectionlimits.py``.
 
     :param limit: of each address; 0: there is none.
     :param trusts: whether the address is a proxy's, which has as many as it needs.

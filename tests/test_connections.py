@@ -152,7 +152,7 @@ def test_buckets_that_are_full_again_are_forgotten() -> None:
     with made(max_publishes_per_second=1) as bench:
         node = bench.node
         node.connections.check_room("192.0.2.1", ANYBODY)
-        arrivals, rate = node.connections._crowd._arrivals, node.publish_rate
+        arrivals, rate = node.connections._limits._arrivals, node.publish_rate
         assert arrivals is not None and rate is not None
         rate.take(ANYBODY, "192.0.2.1")
         node.sweep()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from notifier.auth.identity import ANYBODY, Identity
 from notifier.config import Settings
-from notifier.crowd import Crowd
+from notifier.connectionlimits import ConnectionLimits
 from notifier.errors import (
     ConnectingTooFast,
     TooManyConnectionsFromAddress,
@@ -21,7 +21,7 @@ HERE, THERE = "192.0.2.1", "192.0.2.2"
 ALICE, BOB = Identity("token", "alice"), Identity("token", "bob")
 
 
-def crowd(**settings: Any) -> Crowd:
+def limits(**settings: Any) -> ConnectionLimits:
     off = dict.fromkeys(
         (
             "max_connections_per_address",
@@ -30,11 +30,11 @@ def crowd(**settings: Any) -> Crowd:
         ),
         0,
     )
-    return Crowd(Settings(**{**off, **settings}))
+    return ConnectionLimits(Settings(**{**off, **settings}))
 
 
 def test_an_address_has_so_many_and_one_more_when_one_leaves() -> None:
-    here = crowd(max_connections_per_address=2)
+    here = limits(max_connections_per_address=2)
     for _ in range(2):
         here.check(HERE, ANYBODY, 0.0)
         here.enter(HERE, ANYBODY)
@@ -47,7 +47,7 @@ def test_an_address_has_so_many_and_one_more_when_one_leaves() -> None:
 
 
 def test_a_network_of_ipv6_is_one_address() -> None:
-    here = crowd(max_connections_per_address=1)
+    here = limits(max_connections_per_address=1)
     here.enter("2001:db8:1:2::1", ANYBODY)
     with pytest.raises(TooManyConnectionsFromAddress, match="2001:db8:1:2::/64"):
         here.check("2001:db8:1:2:ffff::9", ANYBODY, 0.0)
@@ -57,7 +57,7 @@ def test_a_network_of_ipv6_is_one_address() -> None:
 
 
 def test_a_user_has_so_many_from_wherever_and_nobody_is_no_user() -> None:
-    here = crowd(max_connections_per_user=1)
+    here = limits(max_connections_per_user=1)
     here.enter(HERE, ALICE)
     with pytest.raises(TooManyConnectionsOfUser, match="alice"):
         here.check(THERE, ALICE, 0.0)
@@ -69,7 +69,7 @@ def test_a_user_has_so_many_from_wherever_and_nobody_is_no_user() -> None:
 
 
 def test_an_address_comes_in_a_burst_and_then_so_fast() -> None:
-    here = crowd(max_new_connections_per_second=2)
+    here = limits(max_new_connections_per_second=2)
     for _ in range(20):
         here.check(HERE, ANYBODY, 0.0)
     with pytest.raises(ConnectingTooFast) as refused:
@@ -80,7 +80,7 @@ def test_an_address_comes_in_a_burst_and_then_so_fast() -> None:
 
 
 def test_who_is_refused_for_another_reason_has_not_come() -> None:
-    here = crowd(max_connections_per_address=1, max_new_connections_per_second=1)
+    here = limits(max_connections_per_address=1, max_new_connections_per_second=1)
     here.enter(HERE, ANYBODY)
     for _ in range(100):
         with pytest.raises(TooManyConnectionsFromAddress):
@@ -95,7 +95,7 @@ def test_who_is_refused_for_another_reason_has_not_come() -> None:
 def test_when_all_have_left_nothing_is_kept_of_them(
     came: list[tuple[str, Identity]], random: Any
 ) -> None:
-    here = crowd()
+    here = limits()
     for address, identity in came:
         here.enter(address, identity)
     random.shuffle(came)

@@ -19,7 +19,7 @@ BURST_SECONDS = 10
 RETRY_MS = 10_000
 
 
-class Crowd:
+class ConnectionLimits:
     """Counts those who are here, so that none of them takes all the room.
 
     A user is whoever has the key, or the ``sub`` of the token; who has neither is counted by
