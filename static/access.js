@@ -11,6 +11,7 @@ export class Access {
   #refused = { listen: new Set(), send: new Set() }; // channels
   #problem = ""; // what is wrong with what was shown
   #asked = false; // by the reader: the next refusal is an answer
+  onchange = () => {};
 
   /** @param {import("./notifier.js").Notifier} notifier */
   constructor(notifier) {
@@ -42,6 +43,11 @@ export class Access {
   /** It was let in there. @param {string} channel */
   sent(channel) {
     this.#let("send", channel);
+  }
+
+  /** Whether the server is known to ask for a key or a token. */
+  get isNeeded() {
+    return this.isKnown || !byId("access").hidden;
   }
 
   /** Whether a key or a token was given. */
@@ -138,6 +144,7 @@ export class Access {
     byId("access-known").hidden = this.#token === null;
     byId("access-who").textContent = asks ? `The ${this.#kind} you gave` : `Your ${this.#kind} is in use`;
     byId("access").hidden = !asks && this.#token === null;
+    this.onchange();
     if (!asks || !this.#asked) return;
     this.#asked = false;
     byId("access-token").focus();

@@ -35,6 +35,7 @@ channels.onchange = (names) => {
   offer(names);
   listening.show();
 };
+access.onchange = () => offer(channels.names);
 offer(channels.names);
 
 /** The line to try and the box that sends both name a channel that is listened to. */
@@ -45,7 +46,8 @@ function offer(names) {
   const base = new URL(".", document.baseURI).href;
   const short = base.replace(/^http:\/\//, ""); // curl assumes http
   const path = encodeURIComponent(channel).replaceAll("%3A", ":").replaceAll("%40", "@");
-  byId("curl").textContent = `curl -d "Disk full on db1" ${short}notify/${path}`;
+  const shown = access.isNeeded ? '-H "Authorization: Bearer $KEY" ' : "";
+  byId("curl").textContent = `curl ${shown}-d "Disk full on db1" ${short}notify/${path}`;
   composer.suggest(channel);
   access.only(names);
 }

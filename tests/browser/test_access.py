@@ -64,6 +64,9 @@ def test_page_asks_who_is_there_and_goes_on_when_it_knows(
     expect(page.get_by_role("heading", name="Who are you?")).to_be_visible()
     expect(page.locator(".chip[data-state=refused]")).to_have_count(2)
     expect(page.locator(".card")).to_have_count(0)
+    # The line to try would be refused without one.
+    with_key = re.compile(r'^curl -H "Authorization: Bearer \$KEY" -d ')
+    expect(page.locator("#curl")).to_have_text(with_key)
     give(page, token("alerts", "builds:*"))
     wait_for_card(page, "before")
     expect(page.locator("#access-form")).to_be_hidden()
@@ -71,6 +74,7 @@ def test_page_asks_who_is_there_and_goes_on_when_it_knows(
     expect(page.locator(".chip[data-state=joined]")).to_have_count(2)
     guarded.notify("builds:1", title="after")
     wait_for_card(page, "after")
+    expect(page.locator("#curl")).to_have_text(with_key)
     assert kept(page) == {}
     assert "bearer" not in page.url and "eyJ" not in page.url
 
@@ -153,6 +157,7 @@ def test_page_does_not_ask_where_nobody_is_asked(context: BrowserContext, guarde
     page = visit(context, f"{guarded.url}/?channel=open:1")
     expect(page.locator(".chip[data-state=joined]")).to_have_count(1)
     expect(page.locator("#access")).to_be_hidden()
+    expect(page.locator("#curl")).to_have_text(re.compile("^curl -d "))
 
 
 def test_page_asks_when_what_is_sent_is_refused(guarded: Guarded, context: BrowserContext) -> None:
