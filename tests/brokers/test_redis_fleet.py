@@ -9,6 +9,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from notifier.brokers.redis import attending, gathering, living, revoking, spend
 from notifier.brokers.redis.broker import RedisBroker
 from notifier.brokers.redis.commands import Commands
 from notifier.brokers.redis.roundtrips import Call
+from notifier.brokers.redis.scripts import REVOKE
 from notifier.channels import Namespaces
 from notifier.config.redisurl import RedisURL
 from notifier.connectionstate import Holder
@@ -466,6 +468,27 @@ async def test_each_turn_of_reading_very_many_revocations_is_short(
     for count, turn in told:
         in_a_turn[turn] += count
     assert max(in_a_turn.values()) <= 3
+
+
+async def test_what_is_written_in_several_pages_is_read_whole_by_who_looks_in_between(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revoking, "PAGE", 3)
+    one, two = await scene.enter(), await scene.enter()
+    keepers = [crew.fleet.broker.fleet._revoking for crew in (one, two)]  # type: ignore[attr-defined]
+    ask = keepers[0]._commands.one
+
+    async def asked_while_two_looks(call: Call) -> Any:
+        answer = await ask(call)
+        if call.what is REVOKE:
+            await keepers[1].look()
+        return answer
+
+    keepers[0]._commands = SimpleNamespace(one=asked_while_two_looks)
+    tokens = {f"t{n}": LATER + n for n in range(5)}
+    user = ("42", 1000.0, LATER)
+    await keepers[0].keep([*(Revocation(*each) for each in tokens.items()), UserRevocation(*user)])
+    await until(lambda: two.in_force == tokens and two.users_in_force == {user})
 
 
 async def test_what_is_written_while_it_is_read_is_found_the_next_time(scene: Scene) -> None:

@@ -91,20 +91,20 @@ class Revoking:
             raise
 
     async def _keep(self, revocations: Sequence[AnyRevocation]) -> None:
-        tag = secrets.token_urlsafe(9)
         tokens = [(r.until, r.token_id) for r in revocations if isinstance(r, Revocation)]
-        await self._write(self._names.revoked, tokens, tag)
+        await self._write(self._names.revoked, tokens)
         # Each is a member of its own; which moment of a user's is the latest, readers see.
         users = [
             (r.until, f"{r.before!r} {r.user}")
             for r in revocations
             if isinstance(r, UserRevocation)
         ]
-        await self._write(self._names.revoked_users, users, tag)
+        await self._write(self._names.revoked_users, users)
 
-    async def _write(self, key: str, members: Sequence[tuple[float, str]], tag: str) -> None:
+    async def _write(self, key: str, members: Sequence[tuple[float, str]]) -> None:
         for start in range(0, len(members), PAGE):
-            words: list[str | int] = [tag, MAX_REVOCATIONS]
+            # Another each time: who reads in between must see that there is more.
+            words: list[str | int] = [secrets.token_urlsafe(9), MAX_REVOCATIONS]
             for until, member in members[start : start + PAGE]:
                 words += [repr(until), member]
             await self._commands.one(Call(REVOKE, (key, self._names.revoked_tag), tuple(words)))
