@@ -30,6 +30,28 @@ LOOK_SECONDS = 2.5
 PAGE = 1000
 
 
+class _Kept:
+    """Those that Redis has. Names and numbers alone, since Python's collector stops the node for as
+    long as it takes to look at every object that is more.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: dict[str, float] = {}
+        self._users: dict[str, float] = {}
+
+    def add(self, page: Sequence[AnyRevocation]) -> None:
+        for each in page:
+            if isinstance(each, Revocation):
+                self._tokens[each.token_id] = each.until
+            else:
+                self._users[_member(each)] = each.until
+
+    def __contains__(self, revocation: AnyRevocation) -> bool:
+        if isinstance(revocation, Revocation):
+            return self._tokens.get(revocation.token_id) == revocation.until
+        return self._users.get(_member(revocation)) == revocation.until
+
+
 class Revoking:
     """What this node knows of revocations, and what Redis does, made the same.
 
@@ -72,10 +94,10 @@ class Revoking:
         state = (tag, self._failures)
         if state == self._settled:
             return
-        kept: set[AnyRevocation] = set()
+        kept = _Kept()
         async for page in self._pages():
             self._on_read(page)
-            kept.update(page)
+            kept.add(page)
         await self.keep(await self._known_besides(kept))
         self._settled = state
 
@@ -94,11 +116,7 @@ class Revoking:
         tokens = [(r.until, r.token_id) for r in revocations if isinstance(r, Revocation)]
         await self._write(self._names.revoked, tokens)
         # Each is a member of its own; which moment of a user's is the latest, readers see.
-        users = [
-            (r.until, f"{r.before!r} {r.user}")
-            for r in revocations
-            if isinstance(r, UserRevocation)
-        ]
+        users = [(r.until, _member(r)) for r in revocations if isinstance(r, UserRevocation)]
         await self._write(self._names.revoked_users, users)
 
     async def _write(self, key: str, members: Sequence[tuple[float, str]]) -> None:
@@ -109,7 +127,7 @@ class Revoking:
                 words += [repr(until), member]
             await self._commands.one(Call(REVOKE, (key, self._names.revoked_tag), tuple(words)))
 
-    async def _known_besides(self, kept: set[AnyRevocation]) -> list[AnyRevocation]:
+    async def _known_besides(self, kept: _Kept) -> list[AnyRevocation]:
         missing = []
         for n, revocation in enumerate(self._known(), start=1):
             if n % PAGE == 0:
@@ -134,6 +152,10 @@ class Revoking:
             ]
             if len(answer) < 2 * PAGE:
                 break
+
+
+def _member(revocation: UserRevocation) -> str:
+    return f"{revocation.before!r} {revocation.user}"
 
 
 def _of_user(member: str, until: float) -> UserRevocation:
