@@ -59,7 +59,9 @@ class Token:
             raise BadCredential(f"This token is longer than {MAX_TOKEN_BYTES} bytes.")
         parts = text.split(".", 3)
         if len(parts) != 3 or not all(map(_PART.fullmatch, parts)):
-            raise BadCredential("This is no token: three parts in base64url make one.")
+            raise BadCredential(
+                "This is neither a token (three parts in base64url) nor a key (nk_…)."
+            )
         if len(parts[0]) > MAX_HEADER_BYTES:
             raise BadCredential(f"This token's header is longer than {MAX_HEADER_BYTES} bytes.")
         header = _object(_decoded(parts[0]), "header")
