@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import stat
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,9 @@ from notifier import logs
 from notifier.cli.command import Command
 from notifier.cli.settings import load_settings, with_settings
 from notifier.cli.terminal import Exit, complain, fail
+from notifier.config import Settings
+from notifier.config.sources import Loaded
+from notifier.config.values import is_secret
 
 _log = logging.getLogger("notifier.cli")
 
@@ -67,6 +71,7 @@ def command(config: Path | None, **flags: Any) -> None:
     logs.configure(loaded.settings.log_level, loaded.settings.log_format)
     if loaded.file is not None:
         logs.event(_log, logging.INFO, "config.read", file=str(loaded.file))
+        _warn_of_readers(loaded.file, loaded)
     for name, near in loaded.unknown_variables.items():
         facts: dict[str, Any] = {} if near is None else {"nearest": near}
         logs.event(_log, logging.WARNING, "config.unknown_variable", variable=name, **facts)
@@ -81,3 +86,22 @@ def command(config: Path | None, **flags: Any) -> None:
     except CannotServe as error:
         raise fail(Exit.REFUSED, str(error)) from None
     raise click.exceptions.Exit(code)
+
+
+def _warn_of_readers(file: Path, loaded: Loaded) -> None:
+    """Say so where others than its owner and its group may read secrets in the file."""
+    fields = Settings.model_fields
+    secrets = [
+        name
+        for name, origin in loaded.origins.items()
+        if origin.kind == "file" and is_secret(fields[name])
+    ]
+    if secrets and file.stat().st_mode & stat.S_IROTH:
+        logs.event(
+            _log,
+            logging.WARNING,
+            "config.read_by_others",
+            file=str(file),
+            secrets=",".join(secrets),
+            hint=f"chmod o= {file}",
+        )

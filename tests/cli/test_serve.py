@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from threading import Timer
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -38,7 +39,13 @@ class Serving:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> str:
         """Send the signal; what was logged from then on. It must exit 0."""
         self.process.send_signal(number)
-        _, rest = self.process.communicate(timeout=PATIENCE)
+        # Not by communicate(), which knows nothing of lines that were read ahead.
+        assert self.process.stderr is not None
+        impatience = Timer(PATIENCE, self.process.kill)
+        impatience.start()
+        rest = self.process.stderr.read()
+        self.process.wait()
+        impatience.cancel()
         assert self.process.returncode == 0, rest
         return rest
 
@@ -103,6 +110,28 @@ def test_file_and_unknown_variable_are_told_in_the_log(serve: Serve, tmp_path: P
         assert "INFO  config.read file=notifier.toml\n" in log
         assert "WARN  config.unknown_variable variable=NOTIFIER_PROT nearest=NOTIFIER_PORT\n" in log
         running.stop()
+
+
+@pytest.mark.parametrize(
+    ("line", "mode", "warned"),
+    [
+        (f'token_secret = "{SECRET}"', 0o644, True),
+        (f'token_secret = "{SECRET}"', 0o640, False),
+        ("max_channels = 9", 0o644, False),
+    ],
+)
+def test_secrets_that_others_may_read_are_warned_of(
+    serve: Serve, tmp_path: Path, line: str, mode: int, warned: bool
+) -> None:
+    file = tmp_path / "notifier.toml"
+    file.write_text(f"drain_seconds = 0\n{line}\n")
+    file.chmod(mode)
+    with serve() as running:
+        log = "".join(running.lines)
+        running.stop()
+    told = 'WARN  config.read_by_others file=notifier.toml secrets=token_secret hint="chmod o= '
+    assert (told in log) is warned
+    assert SECRET not in log
 
 
 @pytest.mark.parametrize("workers", [(), TWO])
