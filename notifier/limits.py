@@ -9,8 +9,6 @@ from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import ip_network
 
-from notifier.auth.identity import Identity
-
 # Of one limit, so many who have used it lately are remembered.
 MAX_BUCKETS = 50_000
 
@@ -128,14 +126,15 @@ def network_of(address: str) -> str:
         return address
 
 
-def bucket_of(by: Identity, address: str) -> str:
+def bucket_of(producer: str, address: str) -> str:
     """Whose bucket it is, on every node: 24 hexadecimal digits.
+
+    :param producer: of whom it is, with a kind and a colon before its name; "": of the address.
 
     A digest, because a ``sub`` may be long and hold anything, and because nobody who listens on
     Redis needs to read who publishes from where.
     """
-    # An address has no kind and colon before it that a key or a token could have.
-    return _digest(by.producer or f"address:{network_of(address)}")
+    return _digest(producer or f"address:{network_of(address)}")
 
 
 @lru_cache(4096)

@@ -57,7 +57,7 @@ class PublishRate:
 
         :raises PublishingTooFast:
         """
-        bucket = bucket_of(by, address)
+        bucket = bucket_of(by.producer, address)
         wait = self._buckets.take(bucket, self._clock(), count)
         if wait:
             raise PublishingTooFast(
@@ -70,7 +70,7 @@ class PublishRate:
 
     def owe(self, by: Identity, address: str, count: int) -> float:
         """Let so many through in their turn; the seconds until it comes."""
-        bucket = bucket_of(by, address)
+        bucket = bucket_of(by.producer, address)
         self._on_taken(bucket, count)
         return self._buckets.owe(bucket, self._clock(), count)
 

@@ -146,7 +146,7 @@ def test_a_debt_ends_whatever_is_told() -> None:
     nodes = Nodes(2, 20)
     first, _ = nodes.rates
     for _ in range(3):
-        first.spent_elsewhere({bucket_of(KEY, HERE): 10**12})
+        first.spent_elsewhere({bucket_of(KEY.producer, HERE): 10**12})
     with pytest.raises(PublishingTooFast) as refused:
         first.take(KEY, HERE)
     assert 29_000 <= refused.value.retry_after_ms <= 32_000
@@ -174,7 +174,7 @@ def test_what_was_refused_is_not_told() -> None:
     with pytest.raises(PublishingTooFast):
         rate.take(KEY, HERE)
     rate.owe(ANYBODY, HERE, 5)
-    assert told == [(bucket_of(KEY, HERE), 2), (bucket_of(ANYBODY, HERE), 5)]
+    assert told == [(bucket_of(KEY.producer, HERE), 2), (bucket_of(ANYBODY.producer, HERE), 5)]
 
 
 def test_buckets_are_told_by_digests_of_whoever_it_is() -> None:
@@ -187,8 +187,8 @@ def test_buckets_are_told_by_digests_of_whoever_it_is() -> None:
         (ANYBODY, THERE),
         (ANYBODY, "2001:db8::1"),
     ]
-    names = [bucket_of(*producer) for producer in producers]
+    names = [bucket_of(who.producer, where) for who, where in producers]
     assert len(set(names)) == len(names)
     assert all(len(name) <= MAX_BUCKET_NAME and name.isalnum() for name in names)
-    assert bucket_of(KEY, THERE) == bucket_of(KEY, HERE)
-    assert bucket_of(ANYBODY, "2001:db8::2") == bucket_of(ANYBODY, "2001:db8::1")
+    assert bucket_of(KEY.producer, THERE) == bucket_of(KEY.producer, HERE)
+    assert bucket_of(ANYBODY.producer, "2001:db8::2") == bucket_of(ANYBODY.producer, "2001:db8::1")

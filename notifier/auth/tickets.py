@@ -54,7 +54,7 @@ class Tickets:
         digest = _digest(text)
         # It counts from before it is kept, and also if nobody knows whether it is: a Redis that
         # keeps things and can't say so must not be filled.
-        self._unspent.add(digest, bucket_of(identity, address), seconds)
+        self._unspent.add(digest, bucket_of(identity.producer, address), seconds)
         await self._shelf.put(digest, pack(identity), seconds)
         return text
 
