@@ -96,7 +96,7 @@ from notifier.config.tokens import static_keys, token_rules
 from notifier.auth.tokens import Token
 from notifier.auth.issuing import make_token, signing_key, signing_secret
 settings = Settings(token_secret={SECRET!r}, token_keys_file=sys.argv[1])
-token = make_token({{"sub": "42", "exp": 2000000000}}, signing_secret({SECRET!r}))
+token = make_token({{"sub": "42", "exp": 600}}, signing_secret({SECRET!r}))
 keys = static_keys(settings.model_copy(update={{"token_keys_file": ""}}))
 print(token_rules(settings).verify(Token.parse(token), keys, 0).identity.user)
 for refused in (

@@ -353,7 +353,9 @@ def forget_cancelled_timers() -> None:
 def ours() -> Counter[str]:
     """The objects there are of the server's own kinds."""
     kinds = (type(thing) for thing in gc.get_objects())
-    return Counter(kind.__qualname__ for kind in kinds if kind.__module__.split(".")[0] in OURS)
+    return Counter(
+        kind.__qualname__ for kind in kinds if str(kind.__module__).split(".")[0] in OURS
+    )
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)

@@ -47,18 +47,22 @@ class Reader:
 
     async def read(self) -> None:
         """Take some, until the other end knows."""
-
-        def taken() -> int:
-            return stream._total_write_done_index - unacknowledged(stream.socket.fileno())
-
-        stream = self.connection.stream
-        # What is on its way arrives first.
-        before = -1
-        while taken() != before:
-            before = taken()
-            await asyncio.sleep(0.02)
+        await self.arrive()
+        before = self._taken()
         self._far.recv(1 << 20)
-        await until(lambda: taken() > before)
+        await until(lambda: self._taken() > before)
+
+    async def arrive(self) -> None:
+        """Let what is on its way be there."""
+        quiet = 0
+        while quiet < 5:
+            before = self._taken()
+            await asyncio.sleep(0.02)
+            quiet = quiet + 1 if self._taken() == before else 0
+
+    def _taken(self) -> int:
+        stream = self.connection.stream
+        return stream._total_write_done_index - unacknowledged(stream.socket.fileno())
 
     @property
     def is_cut_off(self) -> bool:
@@ -84,6 +88,7 @@ async def test_who_takes_nothing_for_so_long_is_cut_off_and_nobody_else(
     reads, sleeps, done = readers
     await done.read()
     await reads.read()
+    await sleeps.arrive()
     connections = [reader.connection for reader in readers]
     unread.sweep(connections, 100.0)
     for step in range(1, 4):
