@@ -244,11 +244,11 @@ class Node:
             except NotifierError as refusal:
                 self.unsubscribe(sink, name)
                 connection.deprive(name, refusal)
-        for channel in self._hub.of(sink):
+                continue
             try:
-                self.access.check(connection.identity, Scope.PRESENCE, channel)
+                self.access.check(connection.identity, Scope.PRESENCE, name)
             except NotifierError:
-                self._presence.unwatch(channel, sink)
+                self._subscriptions.watch_no_more(sink, name)
         for channel in list(self._hub.of(sink)):
             if self._presence.introduce_anew(channel, sink):
                 self._fleet.attend(channel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from notifier.backfill import Backfill
 from notifier.brokers.base import Broker, Receiver
@@ -361,6 +362,19 @@ class Subscriptions:
         followed = self._hub.of(sink).values()
         named = [subscription.channel for subscription in followed if not subscription.pattern]
         return [*self._patterns.of(sink), *named]
+
+    def watch_no_more(self, sink: Sink, name: str) -> None:
+        """Tell the sink no longer who is on the channel, or on those of the pattern, also if it had
+        asked; on what another of its patterns shows, it still is.
+        """
+        pattern = self._patterns.of(sink).get(name)
+        if pattern is not None:
+            pattern.listener = replace(pattern.listener, presence=False)
+        for channel, subscription in self._hub.of(sink).items():
+            if channel == name:
+                subscription.presence = False
+            if channel == name or pattern is not None:
+                self._unwatch(subscription)
 
     def leave(self, sink: Sink, name: str) -> None:
         """End the subscription to the channel, or to the pattern.

@@ -471,3 +471,33 @@ async def test_who_becomes_somebody_else_is_told_as_that(
         for server in servers:
             answer = await request(server.port, "GET", "/channels/a/presence")
             assert after in json.loads(answer.body)["members"]
+
+
+@pytest.mark.parametrize("name", ["b:*", "b:one"])
+async def test_who_shows_a_lesser_token_hears_of_nobody_any_more(name: str) -> None:
+    """Not of channels that are born later, nor when it asks for presence elsewhere."""
+    signing = signing_secret(SECRET)
+    end = time.time() + 600
+    full = make_token({"sub": "42", "channels": ["b:*", "c:*"], "exp": end}, signing)
+    lesser = make_token({"sub": "42", "channels": ["c:*"], "exp": end}, signing)
+    public = {"who_may_subscribe": "public", "who_may_publish": "public"}
+    async with serving(presence=True, token_secret=SECRET, **public) as server:
+        await request(server.port, "POST", "/notify/b:one", body=b"here")
+        shown = {"Authorization": f"Bearer {full}"}
+        path = f"/ws?channel={name}&presence=1"
+        async with raw_socket(server.port, path, shown) as socket:
+            begun: set[str] = set()
+            while not begun >= {"presence b:one", f"subscribed {name}"}:
+                message = await socket.message()
+                begun.add(f"{message['type']} {message.get('channel', message.get('pattern'))}")
+            assert (await socket.ask({"type": "authenticate", "token": lesser}))["type"] == "reply"
+            asked = {"type": "subscribe", "channel": "c:*", "presence": True, "ref": 1}
+            assert (await socket.ask(asked))["type"] == "subscribed"
+            heard = []
+            async with raw_socket(server.port, "/ws?channel=b:one&channel=b:two&channel=c:1"):
+                for channel in ("b:one", "b:two", "c:1"):
+                    await request(server.port, "POST", f"/notify/{channel}", body=b"x")
+                while not heard or heard[-1]["channel"] != "c:1" or "event" not in heard[-1]:
+                    heard.append(await socket.message())
+            of = {message["channel"] for message in heard if message["type"] == "presence"}
+            assert of == {"c:1"}
