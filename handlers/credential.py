@@ -8,13 +8,12 @@ from tornado.httputil import HTTPServerRequest, parse_cookie
 
 from handlers.described import Operations
 from notifier.auth.tickets import looks_like_ticket
+from notifier.auth.tokens import MAX_TOKEN_BYTES
 from notifier.errors import BadCredential
 
 # A WebSocket in a browser has no headers to set, but it offers subprotocols.
 SUBPROTOCOL = "bearer."
 TICKET = "ticket"
-# Nothing longer is a key, a token or a ticket.
-MAX_BYTES = 8192
 
 
 def credential_of(
@@ -99,6 +98,6 @@ def _from_cookie(header: str | None, name: str) -> str | None:
 
 
 def _checked(text: str) -> str:
-    if not text or len(text) > MAX_BYTES:
-        raise BadCredential(f"A key or a token is 1 to {MAX_BYTES} characters long.")
+    if not text or len(text) > MAX_TOKEN_BYTES:
+        raise BadCredential(f"A key or a token is 1 to {MAX_TOKEN_BYTES} characters long.")
     return text

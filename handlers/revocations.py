@@ -192,9 +192,10 @@ def _of_user(value: dict[str, Any], now: float, max_life: float) -> UserRevocati
             f"user is the tokens' sub, a string of 1 to {MAX_SUBJECT_BYTES} bytes.", field="user"
         )
     before = _moment(value["before"]) if "before" in value else now
-    if before is None or not before <= now < before + max_life:
+    if before is None or not before - LEEWAY_SECONDS <= now < before + max_life:
         raise BadField(
-            "before is a time that has passed, and not so long ago that no token is left of then: "
+            "before is a time that has passed (or 30 s to come: an issuer's clock may be ahead), "
+            "and not so long ago that no token is left of then: "
             "in seconds since 1970, or as a time such as 2026-11-22T17:24:00Z; leave it out for "
             "now.",
             field="before",

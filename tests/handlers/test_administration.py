@@ -360,6 +360,15 @@ async def test_all_tokens_of_a_user_are_out_on_all_nodes_and_on_those_that_come_
                 assert answer.status == status
 
 
+async def test_tokens_of_an_issuer_whose_clock_is_ahead_are_revoked_too(alone: Site) -> None:
+    ahead = of_42(time.time() + 20)
+    body = {"user": "42", "before": time.time() + 25}
+    assert (await alone.ask("POST", "/revocations", body)).status == 200
+    assert (await alone.ask("POST", "/ticket", {}, key=ahead)).code == 40101
+    body["before"] = time.time() + 60
+    assert (await alone.ask("POST", "/revocations", body)).code == 40003
+
+
 async def test_users_come_page_by_page(server: Server) -> None:
     for user in ("b", "ü", "a"):
         body = json.dumps({"user": user, "before": time.time() - 100}).encode()
