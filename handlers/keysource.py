@@ -62,9 +62,13 @@ class KeySource:
         """Seconds until a fetch may bring this key; ``None``: it is there, or none would."""
         return self._jwks.wait(kid, self._clock())
 
-    def lacks(self, fingerprint: str) -> bool:
-        """Whether the keys that came last are without this one."""
-        return self._jwks.lacks(fingerprint)
+    def has(self, fingerprint: str) -> bool | None:
+        """Whether this one is among the keys that came last; ``None`` where only the next tell."""
+        return self._jwks.has(fingerprint)
+
+    def expect(self, fingerprint: str) -> None:
+        """Another node has verified something with this key: it may be among the next."""
+        self._jwks.expect(fingerprint)
 
     @property
     def problem(self) -> str | None:

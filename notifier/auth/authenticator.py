@@ -70,8 +70,11 @@ class Source(Protocol):
     def wait(self, kid: str | None) -> float | None:
         """Seconds until this one may be fetched; ``None``: it is there, or none would bring it."""
 
-    def lacks(self, fingerprint: str) -> bool:
-        """Whether the keys that came last are without this one."""
+    def has(self, fingerprint: str) -> bool | None:
+        """Whether this one is among the keys that came last; ``None`` where only the next tell."""
+
+    def expect(self, fingerprint: str) -> None:
+        """Another node has verified something with this key: it may be among the next."""
 
 
 class Authenticator:
@@ -197,15 +200,16 @@ class Authenticator:
         identity = await (tickets.redeem(ticket) if spend else tickets.look_at(ticket))
         if identity is None:
             raise BadCredential("This ticket is not good: one is good once, and for seconds.")
+        if self._source is not None and identity.verified_by is not None:
+            # The node that gave the ticket may have fetched a key that this one has yet to.
+            self._source.expect(identity.verified_by)
         # What it was given for may have ended since.
-        # Another node may have let it in by a key that this one has yet to fetch.
-        self.check_still(identity, by_key=self._source is None)
+        self.check_still(identity)
         return identity
 
-    def check_still(self, identity: Identity, *, by_key: bool = True) -> None:
-        """See that it is good at this moment.
+    def check_still(self, identity: Identity) -> None:
+        """See that it is good at this moment, and that the key that verified it is.
 
-        :param by_key: see as well that the key that verified a token still counts.
         :raises BadCredential: it was revoked, or its key was.
         :raises ExpiredCredential:
         """
@@ -215,14 +219,14 @@ class Authenticator:
                 raise BadCredential("This API key was revoked.")
             case "token", _ if self.revocations.covers(identity, now):
                 raise BadCredential("This token was revoked.")
-        if by_key and identity.verified_by is not None and self._is_gone(identity.verified_by):
+        if identity.verified_by is not None and self._is_gone(identity.verified_by):
             raise BadCredential("The key that verified this token counts no more.")
         if identity.is_expired(now):
             raise ExpiredCredential(f"The time of this {identity.kind} is over; get a new one.")
 
     def _is_gone(self, fingerprint: str) -> bool:
         """Whether a key that verified a token counts no more. One that is only too old, because
-        its URL has failed for long, is not gone."""
+        its URL has failed for long, or that only another node has seen so far, is not gone."""
         if fingerprint in self._static.keys.fingerprints:
             return False
-        return self._source is None or self._source.lacks(fingerprint)
+        return self._source is None or self._source.has(fingerprint) is False

@@ -57,6 +57,12 @@ class Jwks:
         self._tried: float | None = None
         # Keys that the last fetch was to bring.
         self._asked: set[str | None] = set()
+        # Of keys that the last change of the document took out.
+        self._gone: frozenset[str | None] = frozenset()
+        # Of keys that others here have seen in a document, and those of them that were expected
+        # when the fetch that is under way began.
+        self._expected: set[str] = set()
+        self._due: frozenset[str] = frozenset()
         self.problem: str | None = None
         self.passed_over: list[str] = []
 
@@ -69,10 +75,18 @@ class Jwks:
             return _NONE
         return self._keys
 
-    def lacks(self, fingerprint: str) -> bool:
-        """Whether the last document, however old, has no such key; while there was none, nobody
-        knows."""
-        return self._fetched is not None and fingerprint not in self._keys.fingerprints
+    def has(self, fingerprint: str) -> bool | None:
+        """Whether the last document, however old, has this key; ``None`` where only the next will
+        tell."""
+        if fingerprint in self._keys.fingerprints:
+            return True
+        return None if self._fetched is None or fingerprint in self._expected else False
+
+    def expect(self, fingerprint: str) -> None:
+        """Another node has verified something with this key: the next document may have it."""
+        known = fingerprint in self._keys.fingerprints or fingerprint in self._gone
+        if not known and len(self._expected) < MAX_ASKED:
+            self._expected.add(fingerprint)
 
     def need(self, kid: str | None, now: float) -> Need:
         """What verifying a token that means this key takes; None is any."""
@@ -92,6 +106,7 @@ class Jwks:
         self._tried = now
         # Those that are there are: one that is gone then is gone.
         self._asked = {key.kid for key in self._keys.keys}
+        self._due = frozenset(self._expected)
 
     def ask(self, kid: str | None) -> None:
         """The fetch that is under way is to bring this key."""
@@ -114,11 +129,13 @@ class Jwks:
         """
         if document != self._document:
             try:
-                self._keys, self.passed_over = parse_jwks(document)
+                keys, self.passed_over = parse_jwks(document)
             except ValueError as error:
                 self.fail(str(error))
                 raise
-            self._document = document
+            self._gone = self._keys.fingerprints - keys.fingerprints
+            self._keys, self._document = keys, document
+        self._expected -= self._due
         self._fetched = now
         self.problem = None
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from notifier.auth.jwks import MAX_ASKED, Jwks, Need, check_jwks_url
+from notifier.auth.keyset import parse_jwks
 from tests.auth.signing import jwk, jwks, private
 
 OLD = jwks(jwk(private("RS256"), "RS256", kid="old"))
@@ -68,6 +69,32 @@ def test_rotation_brings_the_new_key_and_takes_the_old_one(cache: Jwks) -> None:
     cache.take(NEW, 1700)
     assert cache.keys(1700).knows("new")
     assert not cache.keys(1700).knows("old")
+
+
+def test_key_that_another_node_has_seen_is_unknown_until_the_next_document_tells(
+    cache: Jwks,
+) -> None:
+    (old,), (new,) = (parse_jwks(document)[0].fingerprints for document in (OLD, NEW))
+    assert old and new
+    assert (cache.has(old), cache.has(new)) == (True, False)
+    cache.begin(1600)
+    cache.expect(new)
+    cache.take(OLD, 1601)
+    assert cache.has(new) is None, "this document may have been on its way before"
+    cache.begin(2200)
+    cache.fail("it answered 500")
+    assert cache.has(new) is None
+    cache.begin(2300)
+    cache.take(OLD, 2300)
+    assert cache.has(new) is False
+    cache.expect(new)
+    cache.begin(2900)
+    cache.take(NEW, 2900)
+    cache.expect(old)
+    assert (cache.has(old), cache.has(new)) == (False, True), "what was here and is gone is gone"
+    for number in range(2 * MAX_ASKED):
+        cache.expect(str(number))
+    assert len(cache._expected) == MAX_ASKED
 
 
 def test_old_keys_are_kept_while_the_url_fails_but_not_for_ever(cache: Jwks) -> None:

@@ -129,8 +129,10 @@ class Issuer:
     def wait(self, kid: str | None) -> float | None:
         return None
 
-    def lacks(self, fingerprint: str) -> bool:
-        return fingerprint not in self.fetched.fingerprints
+    def has(self, fingerprint: str) -> bool | None:
+        return fingerprint in self.fetched.fingerprints
+
+    def expect(self, fingerprint: str) -> None: ...
 
 
 def counting() -> tuple[type[Counting], Authenticator, Clock]:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import time
+from contextlib import AsyncExitStack
 
 from notifier.notification import Notification
 from tests.auth.signing import SECRET, jwk, jwks, private
 from tests.auth.signing import token as signed
-from tests.handlers.serving import Answer, head, open_stream, raw_socket, request, serving, until
+from tests.handlers.serving import (
+    Answer,
+    head,
+    open_stream,
+    raw_socket,
+    request,
+    serving,
+    until,
+    wire_to,
+)
 from tests.handlers.test_keysource import answering, http
 
 HISTORY = "/channels/alerts/history"
@@ -84,6 +94,53 @@ async def test_tokens_of_a_key_that_is_gone_from_the_document_end() -> None:
             assert answer.code == 40101
             assert (await another.message())["type"] == "subscribed"
             assert (await another.ask({"type": "ping"}))["type"] == "reply"
+
+
+async def test_ticket_for_a_token_by_a_key_that_only_its_node_has_fetched_is_good() -> None:
+    both = jwks(
+        jwk(private("RS256"), "RS256", kid="old"), jwk(private("ES256"), "ES256", kid="now")
+    )
+    old = http(jwks(jwk(private("RS256"), "RS256", kid="old")))
+    documents = [old]
+    claims = {"sub": "42", "channels": ["alerts"], "exp": time.time() + 600}
+    by_old = {"Authorization": f"Bearer {signed(claims, 'RS256', headers={'kid': 'old'})}"}
+    by_new = {"Authorization": f"Bearer {token()}"}
+    async with (
+        answering(lambda: documents[-1]) as url,
+        serving(token_jwks_url=url) as giver,
+        serving(token_jwks_url=url) as taker,
+        AsyncExitStack() as stack,
+    ):
+        # As where both have them in one Redis.
+        taker.node.authenticator.tickets = giver.node.authenticator.tickets
+        assert (await request(taker.port, "GET", HISTORY, headers=by_old)).status == 404
+        documents.append(http(both))
+
+        async def ticket() -> str:
+            answer = await request(giver.port, "POST", "/ticket", headers=by_new)
+            return str(answer.json["ticket"])
+
+        followers = []
+        for path in ("/events", "/stream"):
+            wire = await stack.enter_async_context(wire_to(taker.port))
+            await wire.send(head("GET", f"{path}?channel=alerts&ticket={await ticket()}"))
+            text = await wire.reader.readuntil(b"subscribed")
+            assert b" 200 OK" in text
+            followers.append(wire)
+        polled = await request(
+            taker.port, "GET", f"/stream?channel=alerts&poll=1&ticket={await ticket()}"
+        )
+        assert polled.status == 200
+        # Another's token is revoked meanwhile, for which all are looked at.
+        taker.node.residents.recheck("token")
+        assert len(taker.node.connections) == 2
+        # The document that tells has it no more.
+        documents.append(http(jwks(jwk(private("RS256"), "RS256", kid="next"))))
+        source = taker._key_source
+        assert source is not None
+        source._clock = lambda: time.monotonic() + 1000
+        for wire in followers:
+            assert b"40101" in await wire.ended()
 
 
 async def test_keys_that_cannot_be_fetched_are_a_refusal_that_passes() -> None:
