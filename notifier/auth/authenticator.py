@@ -108,6 +108,8 @@ class Authenticator:
         # that were fetched.
         self._in_force = self._static.keys
         self._made_of = (self._in_force, _NONE)
+        # Of keys that were here, and are no more.
+        self._left: frozenset[str | None] = frozenset()
         self._verified = VerifiedTokens()
         self.tickets = Tickets(MemoryShelf() if shelf is None else shelf, Unspent(tickets_each))
         self.revocations = Revocations()
@@ -192,6 +194,7 @@ class Authenticator:
         here = self._static.keys
         fetched = _NONE if self._source is None else self._source.at_hand()
         if here is not self._made_of[0] or fetched is not self._made_of[1]:
+            self._left = (self._left | self._made_of[0].fingerprints) - here.fingerprints
             self._made_of, self._in_force = (here, fetched), here | fetched
         return self._in_force
 
@@ -227,6 +230,10 @@ class Authenticator:
     def _is_gone(self, fingerprint: str) -> bool:
         """Whether a key that verified a token counts no more. One that is only too old, because
         its URL has failed for long, or that only another node has seen so far, is not gone."""
+        if self._source is None:
+            return fingerprint not in self._static.keys.fingerprints
+        self._keys_in_force()  # sees what has left
         if fingerprint in self._static.keys.fingerprints:
             return False
-        return self._source is None or self._source.has(fingerprint) is False
+        known = self._source.has(fingerprint)
+        return fingerprint in self._left if known is None else not known

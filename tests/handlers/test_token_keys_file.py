@@ -13,6 +13,7 @@ from notifier.server import Server
 from tests.auth.signing import private, public_pem
 from tests.auth.signing import token as signed
 from tests.handlers.serving import raw_socket, request, serving, until
+from tests.handlers.test_keysource import answering, http
 
 HISTORY = "/channels/alerts/history"
 RS256, ES256 = (public_pem(private(name)) for name in ("RS256", "ES256"))
@@ -75,6 +76,23 @@ async def test_tokens_of_a_key_that_is_gone_end_and_so_do_their_connections(
         assert late.code == 40101
         assert await code(server, stays) is None
         assert (await third.ask({"type": "ping"}))["type"] == "reply"
+
+
+async def test_a_key_that_is_gone_is_gone_though_the_document_with_others_never_came(
+    file: Path,
+) -> None:
+    async with (
+        answering(http(b"", status="503 Away")) as url,
+        serving(token_keys_file=str(file), token_jwks_url=url) as server,
+        raw_socket(server.port, "/ws?channel=alerts", shown("ES256")) as gone,
+        raw_socket(server.port, "/ws?channel=alerts", shown("RS256")) as stays,
+    ):
+        for socket in (gone, stays):
+            assert (await socket.message())["type"] == "subscribed"
+        write(file, RS256)
+        server.reload()
+        assert (await gone.closed(answer=True))[0] == 4503
+        assert (await stays.ask({"type": "ping"}))["type"] == "reply"
 
 
 @pytest.mark.parametrize("left", ["", "\n", RS256 + ES256[:-40], ES256[:40]])
