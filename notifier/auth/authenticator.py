@@ -8,7 +8,7 @@ from typing import Protocol
 
 from notifier.auth.identity import Identity
 from notifier.auth.keys import Keys, looks_like_key
-from notifier.auth.keyset import Keyset
+from notifier.auth.keyset import Keyset, VerifyingKey
 from notifier.auth.revocations import Revocations
 from notifier.auth.shelf import MemoryShelf, Shelf
 from notifier.auth.tickets import Tickets, looks_like_ticket
@@ -146,12 +146,13 @@ class Authenticator:
             return known.identity
         token = Token.parse(credential)
         try:
-            return self._verify(credential, token, self._static.keys, now)
+            key = token.verified_by(self._static.keys)
         except BadCredential:
             # Another key may be its: one that is elsewhere.
             if self._source is None or token.algorithm in _OF_SECRETS:
                 raise
             return None
+        return self._let_in(credential, token, key, now)
 
     async def identify(self, credential: str, *, spend: bool = True) -> Identity:
         """Whose it is; asks for what is elsewhere, if need be.
@@ -178,13 +179,13 @@ class Authenticator:
                 "wait.",
                 retry_after_ms=milliseconds(wait),
             )
-        return self._verify(credential, token, keys, self._clock())
+        return self._let_in(credential, token, token.verified_by(keys), self._clock())
 
-    def _verify(self, credential: str, token: Token, keys: Keyset, now: float) -> Identity:
+    def _let_in(self, credential: str, token: Token, key: VerifyingKey, now: float) -> Identity:
         """
-        :param keys: in force, all of them or some.
+        :param key: one of those in force, which verifies the token.
         """
-        verified = self._rules.verify(token, keys, now)
+        verified = self._rules.read(token, key, now)
         verified.check(now, self.revocations)
         self._verified.keep(credential, self._keys_in_force(), verified)
         return verified.identity
