@@ -36,6 +36,8 @@ class KeySource:
         self._fetch = fetch
         self._clock = clock
         self._fetching: asyncio.Task[None] | None = None
+        # Why the last fetch failed, and how many keys were left then, as it was logged.
+        self._told: tuple[str, int] | None = None
 
     async def keys(self, kid: str | None) -> Keyset:
         """The keys for a token that means this one; waits for a fetch where that may bring it."""
@@ -87,23 +89,29 @@ class KeySource:
             self._fetching = asyncio.create_task(self._renew())
 
     async def _renew(self) -> None:
-        had_problem = self._jwks.problem is not None
         try:
             self._jwks.take(await self._fetch(), self._clock())
         except (CannotFetch, ValueError) as error:
-            self._jwks.fail(str(error))
-            kept = len(self._jwks.keys(self._clock()))
-            logs.event(log, logging.WARNING, "jwks.failed", reason=str(error), keys=kept)
+            self._fail(str(error))
         except Exception as error:  # noqa: BLE001 (those who wait must go on)
-            self._jwks.fail(f"unforeseen: {type(error).__name__}")
-            logs.event(log, logging.ERROR, "jwks.failed", exc_info=error)
+            self._fail(f"unforeseen: {type(error).__name__}", error)
         else:
-            if had_problem:
+            if self._told is not None:
+                self._told = None
                 logs.event(log, logging.INFO, "jwks.recovered")
             for reason in self._jwks.passed_over:
                 logs.event(log, logging.DEBUG, "jwks.key_passed_over", reason=reason)
         finally:
             self._fetching = None
+
+    def _fail(self, reason: str, unforeseen: Exception | None = None) -> None:
+        self._jwks.fail(reason)
+        told, kept = self._told, len(self._jwks.keys(self._clock()))
+        self._told = reason, kept
+        # It may fail every ten seconds for as long as there are keys.
+        if self._told != told:
+            level = logging.WARNING if unforeseen is None else logging.ERROR
+            logs.event(log, level, "jwks.failed", reason=reason, keys=kept, exc_info=unforeseen)
 
 
 def fetcher(url: str, timeout: float = _TIMEOUT) -> Fetch:

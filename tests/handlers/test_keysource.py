@@ -108,6 +108,35 @@ async def test_old_keys_are_kept_while_the_url_fails_and_it_is_told(
     assert "jwks.recovered" in caplog.messages
 
 
+@pytest.mark.parametrize("fault", [CannotFetch("it answered 500"), OSError("unforeseen"), b"junk"])
+async def test_url_that_goes_on_failing_is_logged_when_what_is_wrong_changes(
+    fault: bytes | Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    issuer = Issuer()
+    source = await knowing(issuer)
+    issuer.now += 600
+    told = []
+    another = CannotFetch("it answered 502")
+    for answer, pause in (
+        (fault, 10),
+        (fault, 10),
+        (another, 10),
+        (another, 86400),
+        (another, 10),
+        (BOTH, 10),
+        (another, 10),
+    ):
+        issuer.now += pause
+        caplog.clear()
+        asked = asyncio.create_task(source.keys("unknown"))
+        await asyncio.sleep(0)
+        await issuer.answer(answer)
+        await asked
+        told.append("jwks.failed" in caplog.messages)
+    assert issuer.fetches == 8
+    assert told == [True, False, True, True, False, False, True], "the keys grew too old as well"
+
+
 async def test_who_was_verified_before_has_old_keys_fetched_behind_as_well() -> None:
     issuer = Issuer()
     source = source_of(issuer)
