@@ -52,9 +52,9 @@ class KeySource:
             await asyncio.wait({self._fetching})
         return self._jwks.keys(self._clock())
 
-    def at_hand(self) -> Keyset:
-        """The keys that count now, for tokens that were verified with them; old ones are fetched
-        anew behind the backs of those who use them."""
+    def current(self) -> Keyset:
+        """The keys that count now; may begin a fetch of newer ones behind the back of whoever asks,
+        if there was one before."""
         now = self._clock()
         if self._jwks.need(None, now) is Need.REFRESH:
             self._fetch_soon(now)

@@ -99,7 +99,7 @@ class Authentication:
         if self._token_keys is not None:
             looks += _look_at("token", self._settings.token_keys_file, self._token_keys, again)
         if self._source is not None:
-            fetched = self._source.at_hand()
+            fetched = self._source.current()
             # None are at hand before the first fetch, and where the last was too long ago.
             if fetched and fetched is not self._fetched:
                 if self._fetched is not None:

@@ -64,8 +64,9 @@ class Source(Protocol):
     async def keys(self, kid: str | None) -> Keyset:
         """Those for a token that means this one."""
 
-    def at_hand(self) -> Keyset:
-        """Those that count now, without waiting for any; the same object until they change."""
+    def current(self) -> Keyset:
+        """Those that count now, without waiting for any; the same object until they change. May
+        begin a fetch of newer ones."""
 
     def wait(self, kid: str | None) -> float | None:
         """Seconds until this one may be fetched; ``None``: it is there, or none would bring it."""
@@ -193,7 +194,7 @@ class Authenticator:
     def _keys_in_force(self) -> Keyset:
         """The same object until they change."""
         here = self._static.keys
-        fetched = _NONE if self._source is None else self._source.at_hand()
+        fetched = _NONE if self._source is None else self._source.current()
         if here is not self._made_of[0] or fetched is not self._made_of[1]:
             self._left = (self._left | self._made_of[0].fingerprints) - here.fingerprints
             self._made_of, self._in_force = (here, fetched), here | fetched

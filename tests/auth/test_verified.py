@@ -123,7 +123,7 @@ class Issuer:
     async def keys(self, kid: str | None) -> Keyset:
         return self.fetched
 
-    def at_hand(self) -> Keyset:
+    def current(self) -> Keyset:
         return self.fetched
 
     def wait(self, kid: str | None) -> float | None:

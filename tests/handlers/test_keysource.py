@@ -140,20 +140,20 @@ async def test_url_that_goes_on_failing_is_logged_when_what_is_wrong_changes(
 async def test_who_was_verified_before_has_old_keys_fetched_behind_as_well() -> None:
     issuer = Issuer()
     source = source_of(issuer)
-    assert not source.at_hand() and issuer.fetches == 0  # nobody has needed one yet
+    assert not source.current() and issuer.fetches == 0  # nobody has needed one yet
     source = await knowing(issuer)
-    keys = source.at_hand()
+    keys = source.current()
     issuer.now += 600
-    assert source.at_hand() is keys
+    assert source.current() is keys
     await issuer.answer(OLD)
     await asyncio.sleep(0)
     assert issuer.fetches == 2
-    assert source.at_hand() is keys  # the same document
+    assert source.current() is keys  # the same document
     issuer.now += 600
-    source.at_hand()
+    source.current()
     await issuer.answer(BOTH)
     await asyncio.sleep(0)
-    assert source.at_hand().knows("new")
+    assert source.current().knows("new")
 
 
 async def test_who_stops_waiting_does_not_stop_it_for_the_others() -> None:
