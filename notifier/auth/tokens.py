@@ -137,7 +137,9 @@ class TokenRules:
         (RFC 7519 §4.1.3), since they are for somebody else.
     :param issuer: who must have written it.
     :param max_life: seconds from its ``iat``, or from now where it has none, to its ``exp``; so
-        long it must be remembered that all of a user's were revoked.
+        long it must be remembered that all of a user's were revoked. Nobody can tell when one
+        without ``iat`` was issued: one that is too long is good when less of it is left, and if it
+        was revoked longer ago than that, this is forgotten by then.
     """
 
     audience: str | None = None

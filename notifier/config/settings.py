@@ -250,7 +250,8 @@ class Settings(BaseSettings):
         "Access",
         365 * _DAY,
         "How long a token may live at most, from its iat (or from now, where it has none) to its "
-        "exp. So long it is remembered that all tokens of a user were revoked.",
+        "exp. So long it is remembered that all tokens of a user were revoked. Tokens "
+        "without iat may outlive that: give them one.",
         gt=0,
         le=3650 * _DAY,
     )

@@ -432,6 +432,16 @@ def test_a_token_lives_only_so_long() -> None:
     assert "max_token_life" in refused(token(exp=NOW + life - 9, iat=NOW - 10))
 
 
+def test_one_that_is_too_long_is_good_later_where_nobody_can_tell_its_age() -> None:
+    """As ``docs/explanation/security.md`` says: it may outlive its revocation."""
+    life = 365 * 86400
+    for later in (NOW, NOW + life - 1):
+        assert "max_token_life" in refused(token(exp=NOW + 2 * life), now=later)
+        assert "max_token_life" in refused(token(exp=NOW + 2 * life, iat=NOW), now=later)
+    assert identify(token(exp=NOW + 2 * life), now=NOW + life)
+    assert "max_token_life" in refused(token(exp=NOW + 2 * life, iat=NOW), now=NOW + life)
+
+
 def test_all_of_a_users_tokens_may_be_revoked() -> None:
     revocations = Revocations()
     revocations.revoke_user("42", before=NOW, until=NOW + 9999, now=NOW)
