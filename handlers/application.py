@@ -30,10 +30,11 @@ from handlers.whole import Whole, comes_whole
 from notifier.node import Node
 
 
-def application(node: Node, static: Path) -> Application:
+def application(node: Node, static: Path, patience: Patience) -> Application:
     """The Tornado application.
 
     :param static: the folder of the page's files.
+    :param patience: looks after the connections.
     :raises ValueError: a route does not say who may use it, or what it is.
     """
     allowed, proxies = node.settings.allowed_origins, node.settings.trusted_proxies
@@ -51,7 +52,7 @@ def application(node: Node, static: Path) -> Application:
             url(route.regex, route.handler, {"node": node, "policy": route.policy} | route.more)
             for route in table
         ],
-        patience=Patience(node.settings, node.counts),
+        patience=patience,
         malformed=Malformed(node.counts, hsts_seconds=int(node.settings.hsts_max_age)),
         default_handler_class=NotFound,
         default_handler_args={"node": node, "policy": Policy()},

@@ -80,6 +80,8 @@ class Arrival(HTTPMessageDelegate):
         handler = getattr(self._delegate, "handler", None)
         if not isinstance(handler, Handler) or handler.timed_body:
             self._patience.bodies.begin(self._server_connection)
+        else:
+            self._patience.unending.add(self._server_connection)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         assert self._delegate is not None
@@ -87,7 +89,7 @@ class Arrival(HTTPMessageDelegate):
 
     def finish(self) -> None:
         assert self._delegate is not None
-        self._patience.bodies.end(self._server_connection)
+        self._patience.ended(self._server_connection)
         self._delegate.finish()
 
     def on_connection_close(self) -> None:

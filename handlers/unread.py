@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from operator import itemgetter
 
 from tornado.http1connection import HTTP1ServerConnection
@@ -29,12 +29,22 @@ class Unread:
     :param counts: in which they are counted.
     :param seconds: for which nothing may be taken.
     :param max_bytes: of what waits for all together; of more, those go for whom most waits. 0: any.
+    :param sending: who may read when all of its body is sent. It is judged from then on, but that
+        what waits for it counts.
     """
 
-    def __init__(self, counts: Counts, seconds: float, max_bytes: int) -> None:
+    def __init__(
+        self,
+        counts: Counts,
+        seconds: float,
+        max_bytes: int,
+        *,
+        sending: Container[HTTP1ServerConnection] = (),
+    ) -> None:
         self._counts = counts
         self._seconds = seconds
         self._max_bytes = max_bytes
+        self._sending = sending
         self._look_at = 0.0
         # Those for whom something waits: the most bytes they were seen to have taken, and when.
         self._taken: dict[HTTP1ServerConnection, tuple[int, float]] = {}
@@ -53,7 +63,9 @@ class Unread:
         for connection in waiting:
             taken = _taken(connection)
             most, since = before.get(connection, (-1, now))
-            if taken <= most and now - since >= self._seconds:
+            if connection in self._sending:
+                self._taken[connection] = (taken, now)
+            elif taken <= most and now - since >= self._seconds:
                 self._cut_off(connection, "stalled")
             else:
                 self._taken[connection] = (most, since) if taken <= most else (taken, now)

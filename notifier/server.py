@@ -20,6 +20,7 @@ from tornado.netutil import bind_sockets
 from handlers.application import application
 from handlers.forwarded import Proxies
 from handlers.keysource import KeySource, fetcher
+from handlers.patience import Patience
 from handlers.stream import let_go
 from handlers.unread import Unread
 from notifier import audit, logs
@@ -112,8 +113,9 @@ class Server:
             access=self._authentication.access,
             authenticator=self._authentication.authenticator,
         )
+        patience = Patience(settings, self.node.counts)
         self._http = _HTTPServer(
-            application(self.node, static_path()),
+            application(self.node, static_path(), patience),
             # Above it Tornado hangs up without a word; the door refuses at the limit itself.
             max_header_size=4 * settings.max_header_bytes,
             max_body_size=settings.max_body_bytes,
@@ -125,7 +127,10 @@ class Server:
             limit and limit + SPARE_FILES, Proxies(settings.trusted_proxies).trusts_peer
         )
         self._http.unread = Unread(
-            self.node.counts, settings.stalled_seconds, settings.max_backlog_bytes
+            self.node.counts,
+            settings.stalled_seconds,
+            settings.max_backlog_bytes,
+            sending=patience.unending,
         )
         self._http.counts = self.node.counts
         # The application itself looks after those who take too long.

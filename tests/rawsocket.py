@@ -18,6 +18,7 @@ from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
 from handlers.application import application
+from handlers.patience import Patience
 from notifier.assets import static_path
 from notifier.brokers.alone import Alone
 from notifier.config import Settings
@@ -85,7 +86,7 @@ async def serving(
     )
     node = Node(chosen, broker, Alone(), namespaces)
     server = HTTPServer(
-        application(node, static_path()),
+        application(node, static_path(), Patience(node.settings, node.counts)),
         ssl_options=Keypair(CERTIFICATE, CERTIFICATE).load().context if tls else None,
     )
     listener, port = bind_unused_port()

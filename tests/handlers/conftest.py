@@ -11,6 +11,7 @@ from tornado.ioloop import IOLoop
 from tornado.web import Application
 
 from handlers.application import application
+from handlers.patience import Patience
 from notifier.assets import static_path
 from notifier.brokers.choice import backing_of
 from notifier.config import Settings
@@ -40,7 +41,7 @@ def node(io_loop: IOLoop) -> Node:
 @pytest.fixture
 def app(node: Node) -> Application:
     """The real application, for pytest-tornado's ``http_client``."""
-    return application(node, static_path())
+    return application(node, static_path(), Patience(node.settings, node.counts))
 
 
 @pytest.fixture

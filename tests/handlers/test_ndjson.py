@@ -614,6 +614,7 @@ async def test_the_end_before_the_end_is_a_line_as_well(
 
 
 async def test_who_reads_only_when_all_is_sent_gets_there() -> None:
+    """For longer than an answer may stay unread."""
     count = 60_000
     async with serving(stalled_seconds=0.5) as server:
         impatient = socket.socket()
@@ -621,9 +622,13 @@ async def test_who_reads_only_when_all_is_sent_gets_there() -> None:
         impatient.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(impatient, ("127.0.0.1", server.port))
-        body = (b"x" * 500 + b"\n") * count + messages("1")
-        headers = {**NDJSON, "Content-Length": str(len(body))}
+        body = (b"x" * 500 + b"\n") * count
+        late = [b"\n"] * 6 + [messages("1")]
+        headers = {**NDJSON, "Content-Length": str(len(body) + sum(map(len, late)))}
         await loop.sock_sendall(impatient, head("POST", "/notify/a?answers=all", headers) + body)
+        for line in late:
+            await asyncio.sleep(0.5)
+            await loop.sock_sendall(impatient, line)
         wire = Wire(*await asyncio.open_connection(sock=impatient))
         answer = await wire.answer()
         wire.close()

@@ -57,6 +57,21 @@ async def test_nobody_is_looked_after_who_is_gone(server: Server) -> None:
         await until(lambda: not len(patience.bodies) and not len(patience.heads))
 
 
+async def test_a_body_without_end_has_its_own_time_until_it_ends(server: Server) -> None:
+    patience = server._http.request_callback._patience  # type: ignore[union-attr]
+    lines = {"Content-Type": "application/x-ndjson", "Content-Length": "3"}
+    async with wire_to(server.port) as wire:
+        await wire.send(head("POST", "/notify/a", lines) + b'"1')
+        await until(lambda: len(patience.unending) == 1)
+        await wire.send(b'"')
+        assert (await wire.answer()).status == 207
+        assert not patience.unending
+        await wire.send(head("POST", "/notify/a", lines) + b'"1')
+        await until(lambda: len(patience.unending) == 1)
+    await until(lambda: not patience.unending)
+    assert not len(patience.bodies)
+
+
 @pytest.mark.parametrize("size", [2, WHOLE_BYTES + 1])
 async def test_a_body_that_is_there_is_waited_for_no_more(server: Server, size: int) -> None:
     """However long its answer takes."""

@@ -117,6 +117,27 @@ async def test_where_too_much_waits_those_are_cut_off_for_whom_most_does(
     assert [reader.is_cut_off for reader in readers] == [False, True, False]
 
 
+async def test_who_may_read_when_all_is_sent_is_judged_from_then_on(readers: list[Reader]) -> None:
+    connections = [reader.connection for reader in readers]
+    sends, judged, _ = readers
+    sending = {sends.connection}
+    unread = Unread(Counts(), SECONDS, 0, sending=sending)
+    unread.sweep(connections, 100.0)
+    unread.sweep(connections, 100.0 + SECONDS)
+    assert judged.is_cut_off and not sends.is_cut_off
+    sending.clear()
+    unread.sweep([sends.connection], 100.0 + 1.9 * SECONDS)
+    assert not sends.is_cut_off
+    unread.sweep([sends.connection], 100.0 + 2 * SECONDS)
+    assert sends.is_cut_off
+
+
+async def test_what_waits_for_those_who_send_is_limited_as_well(readers: list[Reader]) -> None:
+    connections = {reader.connection for reader in readers}
+    Unread(Counts(), SECONDS, 1, sending=connections).sweep(connections, 0.0)
+    assert all(reader.is_cut_off for reader in readers)
+
+
 LINES = {"Content-Length": "9", "Content-Type": "application/x-ndjson"}
 ASKED = {
     "history": head("GET", "/channels/a/history"),
