@@ -94,6 +94,8 @@ class LineStream(Streaming):
     async def _replay(self, channel: str, since: Since, places: dict[str, Position]) -> None:
         joined = False
         async for page in self.node.replay(channel, since):
+            # Who reads slowly may be long here, where nobody who revokes looks.
+            self.node.authenticator.check_still(self.identity)
             if not joined:
                 joined = True
                 self._line(messages.subscribed(channel, position=page.start, gap=page.gap))

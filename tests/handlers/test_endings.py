@@ -9,10 +9,11 @@ import pytest
 
 from notifier.auth.issuing import make_token, signing_secret
 from notifier.auth.revocations import Revocation
+from notifier.notification import Notification
 from notifier.server import Server
 from tests.auth.signing import SECRET
 from tests.frames import client_frame
-from tests.handlers.serving import raw_socket, serving, stored_in, until
+from tests.handlers.serving import head, raw_socket, serving, stored_in, until, wire_to
 
 
 @pytest.fixture
@@ -50,3 +51,20 @@ async def test_payloads_of_a_revoked_token_are_not_taken_after_the_close(guarded
         client.half_close()
         await until(lambda: not guarded.node.connections)
     assert [one["message"] for one in await stored_in(guarded.port, "alerts")] == ["before"]
+
+
+async def test_a_poll_that_is_read_slowly_ends_with_its_token(guarded: Server) -> None:
+    async with wire_to(guarded.port, receive_buffer=4096) as wire:
+        for _ in range(40):
+            await guarded.node.publish(
+                Notification.of_payload("x" * 500_000), "alerts", producer=""
+            )
+        headers = {**shown(), "Connection": "close"}
+        await wire.send(head("GET", "/stream?channel=alerts&poll=1", headers))
+        await wire.answer_head()
+        assert revoke(guarded) == 0
+        await guarded.node.publish(Notification.of_payload("secret"), "alerts", producer="")
+        answer = await wire.ended()
+    assert b"secret" not in answer
+    assert b'"type":"end"' not in answer
+    assert b'"code":40101' in answer[-1000:]
