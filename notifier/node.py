@@ -419,6 +419,7 @@ class Node:
         await self._subscriptions.close()
         await self._backfill.close()
         await self._fleet.close()
+        await self.residents.close()
         await self.broker.close()
 
     def sweep(self) -> bool:

@@ -21,7 +21,14 @@ from notifier.brokers.fleet import (
 )
 from notifier.connections import Connection, Connections, end
 from notifier.connectionstate import ConnectionState, Holder
-from notifier.errors import ConnectionEnded, NotifierError, NotSubscribed, SubscriptionEnded
+from notifier.errands import Errands
+from notifier.errors import (
+    ConnectionEnded,
+    NotifierError,
+    NotSubscribed,
+    SubscriptionEnded,
+    without_frames,
+)
 from notifier.subscriptions import Subscriptions
 
 # Connections looked at, or ended, before everybody else has a turn.
@@ -53,6 +60,11 @@ class Residents:
         self._subscriptions = subscriptions
         self._authenticator = authenticator
         self._now = now
+        self._errands = Errands()
+
+    async def close(self) -> None:
+        """End nobody any more; connections must be gone."""
+        await self._errands.close()
 
     def carry_out(self, order: Order) -> bool:
         """Do it, if the connection is here; whether it was."""
@@ -115,7 +127,8 @@ class Residents:
         self._authenticator.revocations.check_room(revocation, self._now())
 
     def revoke(self, revocations: Iterable[AnyRevocation]) -> int:
-        """Let these tokens be good no longer; how many connections came with them."""
+        """Let these tokens be good no longer; how many connections came with them. Of very many,
+        some end in the turns of the event loop that follow."""
         tokens, users = set(), set()
         for each in revocations:
             # Of what is known already nobody is left, and it is told again with each that is not.
@@ -129,7 +142,7 @@ class Residents:
 
     def recheck(self, kind: str) -> int:
         """API keys, or the keys of tokens, were replaced: end the connections of those that count
-        no more; how many."""
+        no more, as :meth:`revoke` does; how many."""
         return self._end_revoked(kind)
 
     def _end_tokens(self, ids: Container[str | None], users: Container[str]) -> int:
@@ -138,17 +151,36 @@ class Residents:
     def _end_revoked(
         self, kind: str, concerns: Callable[[Identity], bool] = lambda identity: True
     ) -> int:
-        ended = 0
-        for connection in _open(self._connections.values()):
-            identity = connection.identity
-            if identity.kind != kind or not concerns(identity):
-                continue
-            try:
-                self._authenticator.check_still(identity)
-            except NotifierError as refusal:
+        refused = [
+            connection
+            for connection in _open(self._connections.values())
+            if connection.identity.kind == kind
+            and concerns(connection.identity)
+            and self._refusal(connection.identity) is not None
+        ]
+        self._end_refused(refused[:TURN])
+        if rest := refused[TURN:]:
+            self._errands.run(self._end_in_turns(rest))
+        return len(refused)
+
+    async def _end_in_turns(self, refused: Sequence[Connection]) -> None:
+        for start in range(0, len(refused), TURN):
+            await asyncio.sleep(0)
+            self._end_refused(refused[start : start + TURN])
+
+    def _end_refused(self, connections: Sequence[Connection]) -> None:
+        # By the time of its turn one may have gone, or have shown another token.
+        for connection in _open(connections):
+            refusal = self._refusal(connection.identity)
+            if refusal is not None:
                 end(connection, refusal)
-                ended += 1
-        return ended
+
+    def _refusal(self, identity: Identity) -> NotifierError | None:
+        try:
+            self._authenticator.check_still(identity)
+        except NotifierError as refusal:
+            return without_frames(refusal)
+        return None
 
     async def _end_all(self, holder: Holder) -> int:
         ended = 0
