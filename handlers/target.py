@@ -7,7 +7,9 @@ import re
 from tornado.httputil import HTTPInputError, RequestStartLine
 
 # The second part is what the origin form would be.
-_ABSOLUTE = re.compile(r"https?://([^/?#@]+)((?:[/?][^#]*)?)", re.IGNORECASE)
+_ABSOLUTE = re.compile(
+    r"https?://((?:\[[0-9a-f:.]+]|[^][:/?#@]+)(?::[0-9]{0,5})?)((?:[/?][^#]*)?)", re.IGNORECASE
+)
 # Of the server as a whole.
 SERVER = "*"
 

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Literal, TextIO
+from urllib.parse import unquote
 
 # A longer value is cut: lines are read by people, and their length is up to strangers.
 MAX_VALUE_CHARACTERS = 1000
@@ -163,14 +164,20 @@ def _event_of(
 def _traces(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
     traces = []
     if record.exc_info and record.exc_info[0] is not None:
-        traces.append(_CREDENTIAL.sub(r"\1…", formatter.formatException(record.exc_info)))
+        traces.append(_without_credentials(formatter.formatException(record.exc_info)))
     if record.stack_info:
         traces.append(formatter.formatStack(record.stack_info))
     return traces
 
 
+def _without_credentials(text: str) -> str:
+    if "%" in text and _CREDENTIAL.search(plain := unquote(text)):
+        text = plain  # one that was written as URLs may be is one all the same
+    return _CREDENTIAL.sub(r"\1…", text)
+
+
 def _shown(text: str) -> str:
-    text = _CREDENTIAL.sub(r"\1…", text)
+    text = _without_credentials(text)
     if len(text) <= MAX_VALUE_CHARACTERS:
         return text
     return text[: MAX_VALUE_CHARACTERS - 1] + "…"

@@ -182,8 +182,7 @@ class TokenRules:
         issued_at = _moment(claims, "iat")
         if expires_at - (now if issued_at is None else issued_at) > self.max_life:
             raise BadCredential(
-                f"This token lives longer than {self.max_life / 86400:.6g} days (setting "
-                "max_token_life)."
+                f"This token lives longer than {_span(self.max_life)} (setting max_token_life)."
             )
         return not_before, expires_at
 
@@ -311,3 +310,7 @@ def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(members):
         raise ValueError("a name is given twice")
     return value
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 86400:.6g} days" if seconds >= 2 * 86400 else f"{seconds:.6g} seconds"

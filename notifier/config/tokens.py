@@ -5,8 +5,9 @@ What checks a key is imported when there is one: it brings cryptography.
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import Path
+import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,7 +52,11 @@ def static_keys(settings: Settings) -> Keyset:
     if not settings.token_keys_file:
         return keys
     try:
-        with Path(settings.token_keys_file).open("rb") as file:
+        # Without waiting, should it be a pipe; what is open is what is checked.
+        descriptor = os.open(settings.token_keys_file, os.O_RDONLY | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ValueError("it is not a file")
             content = file.read(_MAX_FILE_BYTES + 1)
         if len(content) > _MAX_FILE_BYTES:
             raise ValueError(f"it is longer than {_MAX_FILE_BYTES} bytes")

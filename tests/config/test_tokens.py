@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,13 @@ def test_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     with pytest.raises(SettingsError, match="token_secret") as bad:
         load()
     assert "visible" not in str(bad.value)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(TokenKeysError, match="it is not a file"):
+            static_keys(Settings(token_keys_file=str(path)))
 
 
 @pytest.mark.parametrize(

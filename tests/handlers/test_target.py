@@ -104,6 +104,10 @@ async def test_http_1_0_needs_no_header(server: Server) -> None:
         ("GET", "http://localhost/health/live#there"),
         ("GET", "http://localhost,evil.example/health/live"),
         ("GET", "http://local^host/health/live"),
+        ("GET", "http://localhost:x/health/live"),
+        ("GET", "http://localhost:99999999/health/live"),
+        ("GET", "http://[::1/health/live"),
+        ("GET", "http://::1/health/live"),
         ("OPTIONS", "**"),
     ],
 )

@@ -129,9 +129,9 @@ class Orders:
         except TimeoutError:
             silent = sorted(asked.waiting)
             raise NodesSilent(
-                f"No node that answered has it, and {len(silent)} did not answer."
+                f"No node that answered has it, and {_nodes(len(silent))} did not answer."
                 if one
-                else f"{len(silent)} nodes did not answer; the others have done it.",
+                else f"{_nodes(len(silent))} did not answer; the others have done it.",
                 nodes=silent,
             ) from None
         finally:
@@ -183,3 +183,7 @@ class Orders:
     async def _ring(self, bell: str, message: dict[str, Any]) -> None:
         call = Call(RING, (bell,), (self._commands.publish, to_json(message)))
         await self._commands.one(call)
+
+
+def _nodes(count: int) -> str:
+    return "1 node" if count == 1 else f"{count} nodes"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from redis.exceptions import (
@@ -49,6 +50,8 @@ _PASSING_WORDS = (
 _FORBIDDEN = ("ACL failure in script", "The user executing the script can't")
 # What it says to many words from one who has not said who they are.
 _STRANGER = "unauthenticated multibulk"
+# A host and a port, as redis-py and the system write them.
+_ADDRESS = re.compile(r"\('[^']*', [0-9]+[^)]*\)|[^\s(]+:[0-9]{1,5}\b")
 
 
 def checked(result: Any) -> Any:
@@ -65,7 +68,9 @@ def unavailable(error: BaseException) -> BrokerUnavailable:
     """What is said of a Redis that can't be reached, or can't do it now."""
     if isinstance(error, AuthenticationError | AuthorizationError) or _STRANGER in str(error):
         return BrokerUnavailable("Redis refuses this server's user or password.")
-    return BrokerUnavailable(f"Redis is not available: {why(error)}")
+    # Where it is, whoever publishes need not know.
+    reason = _ADDRESS.sub("Redis", why(error))
+    return BrokerUnavailable(f"Redis is not available: {reason}")
 
 
 def why(error: BaseException) -> str:
