@@ -232,10 +232,12 @@ class Authenticator:
     def _is_gone(self, fingerprint: str) -> bool:
         """Whether a key that verified a token counts no more. One that is only too old, because
         its URL has failed for long, or that only another node has seen so far, is not gone."""
-        if self._source is None:
-            return fingerprint not in self._static.keys.fingerprints
-        self._keys_in_force()  # sees what has left
         if fingerprint in self._static.keys.fingerprints:
             return False
+        if self._source is None:
+            return True
         known = self._source.has(fingerprint)
-        return fingerprint in self._left if known is None else not known
+        if known is not None:
+            return not known
+        self._keys_in_force()  # sees what has left
+        return fingerprint in self._left
