@@ -78,6 +78,8 @@ class Arrival(HTTPMessageDelegate):
     async def _admit(self, admitting: Awaitable[None]) -> None:
         await admitting
         handler = getattr(self._delegate, "handler", None)
+        if isinstance(handler, Handler) and handler._finished:
+            return  # it was refused: its body is waited for no more
         if not isinstance(handler, Handler) or handler.timed_body:
             self._patience.bodies.begin(self._server_connection)
         else:

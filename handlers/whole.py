@@ -39,10 +39,12 @@ class Whole(HTTPMessageDelegate):
 
     Tornado's way with streamed bodies begins the handler at once and has it wait for the body:
     two futures and two turns of the event loop more.
+
+    :ivar handler: as Tornado's own delegates have it.
     """
 
     def __init__(self, handler: Handler, path_args: list[bytes]) -> None:
-        self._handler = handler
+        self.handler = handler
         self._path_args = path_args
         # As Tornado would have it when the handler begins.
         handler.path_args = [handler.decode_argument(part) for part in path_args]
@@ -53,15 +55,15 @@ class Whole(HTTPMessageDelegate):
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
-        return None if self._handler.admit() else self._execute()
+        return None if self.handler.admit() else self._execute()
 
     def data_received(self, chunk: bytes) -> None:
-        if self._handler.takes_body:
-            self._handler.body += chunk
+        if self.handler.takes_body:
+            self.handler.body += chunk
 
     def finish(self) -> None:
         steps = self._execute()
-        if self._handler.prompt:
+        if self.handler.prompt:
             try:
                 awaited = steps.send(None)
             except StopIteration:
@@ -72,10 +74,10 @@ class Whole(HTTPMessageDelegate):
         task.add_done_callback(lambda task: task.cancelled() or task.result())
 
     def on_connection_close(self) -> None:
-        self._handler.on_connection_close()
+        self.handler.on_connection_close()
 
     def _execute(self) -> Coroutine[Any, Any, None]:
-        handler = self._handler
+        handler = self.handler
         transforms = [make(handler.request) for make in handler.application.transforms]
         return handler._execute(transforms, *self._path_args)
 

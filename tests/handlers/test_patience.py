@@ -8,7 +8,7 @@ import pytest
 
 from handlers.whole import WHOLE_BYTES
 from notifier.server import Server
-from tests.handlers.serving import head, serving, until, wire_to
+from tests.handlers.serving import head, request, serving, until, wire_to
 
 
 @pytest.mark.parametrize("path", ["/notify/a", "/health/live", "/nowhere", "/static/app.js"])
@@ -70,6 +70,13 @@ async def test_a_body_without_end_has_its_own_time_until_it_ends(server: Server)
         await until(lambda: len(patience.unending) == 1)
     await until(lambda: not patience.unending)
     assert not len(patience.bodies)
+
+
+async def test_no_body_is_waited_for_of_what_was_refused(server: Server) -> None:
+    patience = server._http.request_callback._patience  # type: ignore[union-attr]
+    for _ in range(3):
+        assert (await request(server.port, "GET", "/nowhere")).status == 404
+    assert patience.bodies._timer is None, "no time has begun"
 
 
 @pytest.mark.parametrize("size", [2, WHOLE_BYTES + 1])
