@@ -168,7 +168,13 @@ def _timed_out(error: BaseException | None) -> bool:
 
 
 def _give_up_after(connection: socket.socket, seconds: float) -> None:
-    """Have the kernel end the connection when what was sent is not acknowledged for so long."""
+    """Have the kernel end the connection when what was sent is not acknowledged for so long.
+
+    Nobody else would notice that a peer has vanished to which all could be sent: it has nothing to
+    answer, and what waits in the kernel alone does not make it blocked (keepalive.py). The kernel
+    also ends some that read, a few bytes at a time (unread.py). Here that is bearable: they come
+    back to where they were, while an answer would be lost.
+    """
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere it takes the kernel's own patience
         milliseconds = max(1, round(seconds * 1000))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

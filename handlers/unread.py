@@ -24,7 +24,8 @@ class Unread:
     """Looks every now and then who takes nothing of an answer that waits; who does not is cut off.
 
     The kernel would do it as well (TCP_USER_TIMEOUT), but not everywhere, and not justly: it counts
-    from when the peer's window closed, and cuts off who reads a little all the time.
+    from when the peer's window closed, and cuts off who reads a little all the time. For event
+    streams it has to do (outflow.py).
 
     :param counts: in which they are counted.
     :param seconds: for which nothing may be taken.
