@@ -60,7 +60,7 @@ def test_the_page_gets_compressed_notifications(page: Any) -> None:
         extensions = page.evaluate(CONNECT, [url, 5])
         assert extensions.startswith("permessage-deflate; ")
         messages = ["short", "all of it " * 10_000, "é☃" * 1000]
-        page.wait_for_function("socket.readyState === 1")
+        page.wait_for_function("() => socket.readyState === 1")
         for message in messages:
             server.notify("a", message=message)
         came = page.evaluate("async () => (await came).map(JSON.parse)")

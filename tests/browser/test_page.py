@@ -230,7 +230,7 @@ def test_same_key_changes_the_card_in_place(server: Server, open_page: OpenPage)
         server.notify("alerts", title="Deploy", message=step, key="deploy")
     expect(card.locator(".message")).to_have_text("3 of 3")
     expect(card.locator(".updates")).to_have_text("Updated 2 times")
-    page.wait_for_function("window.highlighted")
+    page.wait_for_function("() => window.highlighted")
     assert titles(page) == ["Deploy", "Another channel's", "Later"]
 
 

@@ -44,7 +44,7 @@ def test_a_breach_of_it_is_seen(server: Server, browser: object) -> None:
             "document.head.append(Object.assign(document.createElement('script'),"
             " {textContent: 'window.ran = true'}))"
         )
-        page.wait_for_function("window.violations.length > 0")
+        page.wait_for_function("() => window.violations.length > 0")
         assert page.evaluate("window.ran") is None
         assert violations(page)[0].startswith("script-src")
     finally:
