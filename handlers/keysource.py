@@ -56,7 +56,7 @@ class KeySource:
         """The keys that count now; may begin a fetch of newer ones behind the back of whoever asks,
         if there was one before."""
         now = self._clock()
-        if self._jwks.need(None, now) is Need.REFRESH:
+        if self._jwks.is_old(now):
             self._fetch_soon(now)
         return self._jwks.keys(now)
 
@@ -108,7 +108,7 @@ class KeySource:
         self._jwks.fail(reason)
         told, kept = self._told, len(self._jwks.keys(self._clock()))
         self._told = reason, kept
-        # It may fail every ten seconds for as long as there are keys.
+        # It may fail every ten seconds for days.
         if self._told != told:
             level = logging.WARNING if unforeseen is None else logging.ERROR
             logs.event(log, level, "jwks.failed", reason=reason, keys=kept, exc_info=unforeseen)

@@ -93,9 +93,11 @@ class Jwks:
         keys = self.keys(now)
         if not keys or (kid is not None and not keys.knows(kid)):
             return Need.WAIT
-        if self._fetched is None or now - self._fetched >= self._max_age:
-            return Need.REFRESH
-        return Need.NOTHING
+        return Need.REFRESH if self.is_old(now) else Need.NOTHING
+
+    def is_old(self, now: float) -> bool:
+        """Whether there was a document, and a newer one is due, whether or not its keys count."""
+        return self._fetched is not None and now - self._fetched >= self._max_age
 
     def may_fetch(self, now: float) -> bool:
         """Whether the last try is long enough ago."""

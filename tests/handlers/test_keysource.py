@@ -15,6 +15,7 @@ from tests.auth.signing import jwk, jwks, private
 from tests.handlers.serving import PATIENCE
 
 OLD = jwks(jwk(private("RS256"), "RS256", kid="old"))
+NEW = jwks(jwk(private("ES256"), "ES256", kid="new"))
 BOTH = jwks(jwk(private("RS256"), "RS256", kid="old"), jwk(private("ES256"), "ES256", kid="new"))
 
 
@@ -154,6 +155,18 @@ async def test_who_was_verified_before_has_old_keys_fetched_behind_as_well() -> 
     await issuer.answer(BOTH)
     await asyncio.sleep(0)
     assert source.current().knows("new")
+
+
+async def test_url_is_looked_at_also_when_the_keys_have_grown_too_old_to_count() -> None:
+    issuer = Issuer()
+    source = await knowing(issuer)
+    issuer.now += 86400
+    for answer in (CannotFetch("it answered 500"), NEW):
+        assert not source.current()
+        await issuer.answer(answer)
+        await asyncio.sleep(0)
+        issuer.now += 10
+    assert source.current().knows("new") and source.problem is None
 
 
 async def test_who_stops_waiting_does_not_stop_it_for_the_others() -> None:
