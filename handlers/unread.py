@@ -6,12 +6,12 @@ import logging
 import socket
 import struct
 from collections.abc import Collection, Container
-from operator import itemgetter
 
 from tornado.http1connection import HTTP1ServerConnection
 
 from handlers.stream import unacknowledged
 from notifier import logs
+from notifier.backlog import those_over
 from notifier.counts import Counts
 from notifier.errors import AnswerUnread
 
@@ -74,15 +74,9 @@ class Unread:
 
     def _cut_backlog(self) -> None:
         sizes = [(len(one.stream._write_buffer), one) for one in self._taken]
-        total = sum(size for size, _ in sizes)
-        if not self._max_bytes or total <= self._max_bytes:
-            return
-        for size, connection in sorted(sizes, key=itemgetter(0), reverse=True):
-            if total <= self._max_bytes:
-                break
+        for connection in those_over(self._max_bytes, sizes):
             del self._taken[connection]
             self._cut_off(connection, "backlog")
-            total -= size
 
     def _cut_off(self, connection: HTTP1ServerConnection, reason: str) -> None:
         self._counts.errors[AnswerUnread.code] += 1

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from operator import itemgetter
 from typing import Protocol
 
 from notifier.auth.identity import Identity
+from notifier.backlog import those_over
 from notifier.config import Settings
 from notifier.connectionlimits import ConnectionLimits
 from notifier.counts import Counts
@@ -253,14 +253,8 @@ class Connections(Mapping[Sink, Connection]):
         the most. Publications are none of it: they are held once for all.
         """
         backlogs = [(peer.sink.backlog(), peer) for peer in self._keepalive.stuck_peers()]
-        total = sum(size for size, _ in backlogs)
-        if not self._max_backlog_bytes or total <= self._max_backlog_bytes:
-            return
-        for size, peer in sorted(backlogs, key=itemgetter(0), reverse=True):
-            if total <= self._max_backlog_bytes:
-                break
+        for peer in those_over(self._max_backlog_bytes, backlogs):
             peer.dead("backlog")
-            total -= size
 
     def _blocked(self, sink: Sink) -> None:
         self._on_blocked(sink)

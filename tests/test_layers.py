@@ -27,7 +27,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"brokers", "feed", "hub", "sink", "keepalive"})
     | {"backfill", "lane", "ring", "tail", "subscription", "subscriptions"}
     | {"listener", "patterns", "presence", "connections", "requests", "strangers"}
-    | {"errands", "roster", "connectionlimits", "lobby", "publishrate", "ids"},
+    | {"backlog", "errands", "roster", "connectionlimits", "lobby", "publishrate", "ids"},
     # 4: the use cases
     frozenset({"node", "client", "drain", "crew", "directory", "authentication"})
     | {"administration", "residents"},
