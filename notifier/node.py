@@ -378,14 +378,16 @@ class Node:
         return page
 
     async def replay(self, channel: str, since: Since) -> AsyncIterator[History]:
-        """All that history has from there on, page by page, one at least.
+        """All that history has now from there on, page by page, one at least. The last may hold
+        some that came meanwhile; however slowly they are taken, there is a last.
 
         :raises BrokerUnavailable:
         """
         self.counts.history_reads["client"] += 1
         page = await self.broker.history(channel, since, MAX_LIMIT)
+        head = page.head
         yield page
-        while page.more:
+        while page.more and not _is_past(page.end, head):
             self.counts.history_reads["client"] += 1
             page = await self.broker.history(channel, After(page.end), MAX_LIMIT)
             yield page
@@ -451,3 +453,7 @@ class Node:
 
     def _page_at_hand(self, subscription: Subscription) -> None:
         self._hub.behind(subscription)
+
+
+def _is_past(place: Position, head: Position | None) -> bool:
+    return head is not None and place.epoch == head.epoch and place.offset >= head.offset

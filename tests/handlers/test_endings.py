@@ -68,3 +68,19 @@ async def test_a_poll_that_is_read_slowly_ends_with_its_token(guarded: Server) -
     assert b"secret" not in answer
     assert b'"type":"end"' not in answer
     assert b'"code":40101' in answer[-1000:]
+
+
+async def test_a_poll_that_is_read_slowly_ends_where_the_channel_was(guarded: Server) -> None:
+    async with wire_to(guarded.port, receive_buffer=4096) as wire:
+        for _ in range(40):
+            await guarded.node.publish(
+                Notification.of_payload("x" * 500_000), "alerts", producer=""
+            )
+        headers = {**shown(), "Connection": "close"}
+        await wire.send(head("GET", "/stream?channel=alerts&poll=1", headers))
+        await wire.answer_head()
+        for _ in range(3):
+            await guarded.node.publish(Notification.of_payload("later"), "alerts", producer="")
+        answer = await wire.ended()
+    assert b'"later"' not in answer
+    assert b'"type":"end"' in answer[-200:] and b':40"' in answer[-200:]
