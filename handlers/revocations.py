@@ -64,7 +64,8 @@ class NewUserRevocation(TypedDict):
             Annotated[float, Field(ge=0, lt=LATEST)] | answers.Instant,
             Field(
                 description="tokens with an `iat` before it, and those without one; a time that "
-                "has passed, in seconds since 1970, or as a time; now, unless it is given"
+                "has passed, or is 30 s to come at most; in seconds since 1970, or as a time; now, "
+                "unless it is given"
             ),
         ]
     ]

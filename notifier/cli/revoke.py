@@ -80,7 +80,8 @@ def _read(token: str) -> tuple[str, datetime | None]:
     "--before",
     metavar="TIME",
     callback=_instant,
-    help="Of the user's, those issued before this time (their iat), which has passed.",
+    help="Of the user's, those issued before this time (their iat), which has passed or is "
+    "30 s to come at most.",
 )
 @with_url
 def command(
