@@ -166,6 +166,8 @@ class Driver:
 
     def _check_rate(self, fields: object) -> None:
         """:raises PublishingTooFast:"""
+        if self._node.publish_rate is None:
+            return
         connection = self._node.connections.get(self._sink)
         if connection is not None:
             limit = self._node.settings.max_channels_per_notification
